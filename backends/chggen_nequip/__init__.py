@@ -1,0 +1,1 @@
+"""The in-house NequIP score model (e3nn, torch-geometric). Imports nothing heavy: see `plugin`."""

@@ -1,0 +1,1 @@
+"""The plug-in manager: hooks, discovery, and creation by name."""

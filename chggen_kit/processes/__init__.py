@@ -1,0 +1,1 @@
+"""Noise processes, one field each."""

@@ -1,0 +1,1 @@
+"""Relaxers over any `Potential`."""

@@ -1,0 +1,1 @@
+"""Samplers: one shared loop, several policies, and baselines."""

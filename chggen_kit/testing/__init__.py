@@ -1,0 +1,1 @@
+"""The public conformance kit: what a plug-in runs against itself."""

@@ -1,0 +1,1 @@
+"""The pipeline: lattices, volumes, guests, stages, run directory."""

@@ -1,0 +1,1 @@
+"""CHGNet as a potential. Imports nothing heavy: see `plugin`."""
