@@ -15,8 +15,9 @@ from chggen_kit.errors import InputError
 
 _LOG_NEGLIGIBLE = 40.0
 """Terms below exp(-40) of the largest are left out of wrapped-normal sums (float64 resolves exp(-36))."""
-_MAX_CANCELLATION = 12.0
-"""A sum may lose at most exp(12) of float64's 16 digits to cancellation, which leaves 1e-10."""
+_CROSSOVER = 3.0
+"""The reciprocal sum takes over where sigma^2 G^2 / 2 of the shortest reciprocal vector exceeds this: the real-space
+sum has then lost a factor of exp(3) to cancellation, and the reciprocal one needs few terms."""
 _MAX_TERMS = 4_000_000
 """Pair-image combinations held in memory at a time."""
 
@@ -186,11 +187,23 @@ def _dense_neighbours(frac: Tensor, lattice: Tensor, num_atoms: Tensor, bounds: 
 
 
 def wrapped_normal_score(displacement: Tensor, lattice: Tensor, crystal_index: Tensor, sigma: Tensor) -> Tensor:
-    """Score of an isotropic normal wrapped onto the torus of the cell: grad log sum_S exp(-|v + S|^2 / 2 sigma^2).
+    """Score of an isotropic normal wrapped onto the torus of the cell; see `wrapped_normal`.
 
-    Two sums give the same function (Poisson summation): over real-space images, a softmax finite at any distance, and
-    over reciprocal vectors, sum_G exp(-sigma^2 |G|^2 / 2) cos(G v). For each crystal the one that keeps its digits is
-    used: the real-space sum cancels when sigma is large against the cell, the reciprocal one when it is small.
+    Returns:
+        The score in 1/Å `[n_atoms, 3]`, computed in float64 and returned in the dtype of `displacement`.
+    """
+    return wrapped_normal(displacement, lattice, crystal_index, sigma)[0].to(displacement.dtype)
+
+
+def wrapped_normal(
+    displacement: Tensor, lattice: Tensor, crystal_index: Tensor, sigma: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Score and log density of an isotropic normal wrapped onto the torus of the cell.
+
+    The density is p(v) = (2 pi sigma^2)^(-3/2) sum_S exp(-|v + S|^2 / 2 sigma^2) over lattice vectors S, and equals
+    sum_G exp(-sigma^2 |G|^2 / 2) cos(G v) / V over reciprocal vectors G (Poisson summation). For each crystal the sum
+    that keeps its digits is used: the real-space one (a softmax, finite at any distance) cancels when sigma is large
+    against the cell, the reciprocal one when it is small.
 
     Args:
         displacement: v = x - x0 in Å `[n_atoms, 3]`, any image.
@@ -199,16 +212,15 @@ def wrapped_normal_score(displacement: Tensor, lattice: Tensor, crystal_index: T
         sigma: standard deviation in Å for each crystal `[n_crystals]`, positive.
 
     Returns:
-        The score in 1/Å `[n_atoms, 3]`, computed in float64 and returned in the dtype of `displacement`.
+        The score grad log p in 1/Å `[n_atoms, 3]` and log p (p in 1/Å^3) `[n_atoms]`, float64.
     """
-    dtype = displacement.dtype
     cell, width = lattice.double(), sigma.double()
     frac = to_fractional(displacement.double(), cell, crystal_index)
     frac = frac - torch.round(frac)
     reciprocal = 2 * math.pi * torch.linalg.inv(cell).transpose(-1, -2)
     smallest_g = 2 * math.pi / cell.norm(dim=-1).amax(dim=-1)
-    use_real = (width * smallest_g) ** 2 / 2 < _MAX_CANCELLATION / 4
-    score = torch.empty_like(frac)
+    use_real = (width * smallest_g) ** 2 / 2 < _CROSSOVER
+    score, log_density = torch.empty_like(frac), torch.empty_like(frac[:, 0])
     for real in (True, False):
         crystals = (use_real == real).nonzero()[:, 0]
         if crystals.numel() == 0:
@@ -217,10 +229,12 @@ def wrapped_normal_score(displacement: Tensor, lattice: Tensor, crystal_index: T
         renumber[crystals] = torch.arange(crystals.numel(), device=cell.device)
         atoms = (use_real[crystal_index] == real).nonzero()[:, 0]
         index = renumber[crystal_index[atoms]]
-        function = _real_space_score if real else _reciprocal_score
+        function = _real_space if real else _reciprocal_space
         basis = cell if real else reciprocal
-        score[atoms] = function(frac[atoms], cell[crystals], basis[crystals], index, width[crystals])
-    return score.to(dtype)
+        score[atoms], log_density[atoms] = function(
+            frac[atoms], cell[crystals], basis[crystals], index, width[crystals]
+        )
+    return score, log_density
 
 
 def _atom_terms(counts: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -238,7 +252,7 @@ def _vectors(basis: Tensor, bounds: Tensor) -> tuple[Tensor, Tensor]:
     return torch.einsum("ti,tij->tj", triples.to(basis.dtype), basis[crystal]), counts
 
 
-def _real_space_score(frac: Tensor, cell: Tensor, basis: Tensor, index: Tensor, sigma: Tensor) -> Tensor:
+def _real_space(frac: Tensor, cell: Tensor, basis: Tensor, index: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
     vector = torch.einsum("ai,aij->aj", frac, cell[index])
     farthest = frac.new_zeros(cell.shape[0]).scatter_reduce_(0, index, vector.square().sum(dim=1), "amax")
     reach = torch.sqrt(farthest + 2 * _LOG_NEGLIGIBLE * sigma**2)
@@ -251,10 +265,12 @@ def _real_space_score(frac: Tensor, cell: Tensor, basis: Tensor, index: Tensor, 
     weight = torch.exp(exponent - peak[atom])
     norm = weight.new_zeros(frac.shape[0]).index_add_(0, atom, weight)
     mean = moved.new_zeros(frac.shape[0], 3).index_add_(0, atom, weight[:, None] * moved)
-    return -mean / norm[:, None] / sigma[index][:, None] ** 2
+    variance = sigma[index] ** 2
+    log_density = peak + torch.log(norm) - 1.5 * torch.log(2 * math.pi * variance)
+    return -mean / norm[:, None] / variance[:, None], log_density
 
 
-def _reciprocal_score(frac: Tensor, cell: Tensor, basis: Tensor, index: Tensor, sigma: Tensor) -> Tensor:
+def _reciprocal_space(frac: Tensor, cell: Tensor, basis: Tensor, index: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
     vector = torch.einsum("ai,aij->aj", frac, cell[index])
     # The G's needed lie below sqrt(2 * 40) / sigma, or are the shortest ones where even those are negligible.
     reach = math.sqrt(2 * _LOG_NEGLIGIBLE) / sigma
@@ -266,4 +282,5 @@ def _reciprocal_score(frac: Tensor, cell: Tensor, basis: Tensor, index: Tensor, 
     damping = torch.exp(-g.square().sum(dim=1) * sigma[index[atom]] ** 2 / 2)
     density = damping.new_zeros(frac.shape[0]).index_add_(0, atom, damping * torch.cos(phase))
     slope = g.new_zeros(frac.shape[0], 3).index_add_(0, atom, (damping * torch.sin(phase))[:, None] * g)
-    return -slope / density[:, None]
+    volume = torch.linalg.det(cell).abs()[index]
+    return -slope / density[:, None], torch.log(density / volume)

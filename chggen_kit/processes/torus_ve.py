@@ -1,0 +1,130 @@
+"""Variance-exploding noise on the torus of the cell, isotropic in Cartesian space (paper, eq. 3).
+
+A time *is* a noise level: t = sigma in Å, and the clean level is t = 0. The state is in fractional coordinates, the
+noise in Å; the batch's lattice joins them. The prediction is sigma * score `[n_atoms, 3]`, dimensionless.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from chggen_kit.errors import PluginError
+from chggen_kit.interfaces.processes import FieldDraws, KernelOptions, NoiseProcess, Scope, Step
+from chggen_kit.torus import circular_mean, to_fractional, wrap
+
+MIN_RESULTANT = 0.3
+"""Below this mean resultant length a circular mean has no direction worth following (ARCHITECTURE section 6)."""
+
+
+class TorusVE(NoiseProcess):
+    """Isotropic Gaussian noise of standard deviation t (Å) wrapped onto the cell.
+
+    Args:
+        sigma_min: smallest noise level in Å that the model was trained on.
+        sigma_max: largest one.
+
+    Raises:
+        PluginError: unless 0 < sigma_min < sigma_max.
+    """
+
+    kind: ClassVar[str] = "torus-ve-cartesian"
+    scope: Scope = "atom"
+
+    def __init__(self, sigma_min: float, sigma_max: float) -> None:
+        if not 0 < sigma_min < sigma_max < math.inf:
+            raise PluginError(f"TorusVE needs 0 < sigma_min < sigma_max, not {sigma_min} and {sigma_max}.")
+        self.sigma_min = sigma_min
+        self.sigma_max = sigma_max
+
+    def parameters(self) -> dict[str, Any]:
+        return {"sigma_min": self.sigma_min, "sigma_max": self.sigma_max}
+
+    def times(self, num_steps: int) -> tuple[float, ...]:
+        """`num_steps` levels in geometric progression from sigma_max down to sigma_min, then 0, the clean level."""
+        if num_steps < 2:
+            raise PluginError(f"A grid needs at least 2 steps, not {num_steps}.")
+        ratio = math.log(self.sigma_min / self.sigma_max)
+        return (*(self.sigma_max * math.exp(ratio * i / (num_steps - 1)) for i in range(num_steps)), 0.0)
+
+    @staticmethod
+    def _move(x: Tensor, displacement: Tensor, step: Step) -> Tensor:
+        """`x` moved by a displacement in Å `[n_atoms, 3]`, folded."""
+        fields = step.fields
+        return wrap(x + to_fractional(displacement, fields["lattice"], fields.context.crystal_index))
+
+    def prior(self, step: Step, x: Tensor, draws: FieldDraws) -> Tensor:
+        """Uniform in the cell."""
+        del step
+        return wrap(draws.uniform("prior", x))
+
+    def forward_marginal(self, x0: Tensor, step: Step, draws: FieldDraws) -> Tensor:
+        """x0 + sigma_s z (paper, eq. 7)."""
+        if step.target_is_clean:
+            return x0
+        return self._move(x0, step.s * draws.normal("marginal", x0), step)
+
+    def renoise(self, x: Tensor, step: Step, draws: FieldDraws, kernel: KernelOptions) -> Tensor:
+        """X + sqrt(sigma_target^2 - sigma_level^2) z, so that the variances add up exactly.
+
+        With `kernel.jump == "paper"` the variance of the listing, one index lower: for the jump from level i-1 up to i
+        it is sigma_{i-1}^2 - sigma_{i-2}^2 (with 0 below the lowest level).
+        """
+        upper, lower = step.target, step.level
+        if kernel.jump == "paper":
+            upper, lower = upper + 1, min(lower + 1, len(step.times) - 1)
+        variance = step.times[upper] ** 2 - step.times[lower] ** 2
+        return self._move(x, math.sqrt(variance) * draws.normal("renoise", x), step)
+
+    def reverse_step(self, x: Tensor, prediction: Tensor, step: Step, draws: FieldDraws) -> Tensor:
+        """Ancestral step (paper, eq. 4); no noise on the way to the clean level."""
+        t, s = step.t, step.s
+        variance = t * t - s * s
+        displacement = (variance / t) * prediction
+        if not step.target_is_clean:
+            displacement = displacement + math.sqrt(s * s * variance) / t * draws.normal("predictor", x)
+        return self._move(x, displacement, step)
+
+    def correct(
+        self, x: Tensor, prediction: Tensor, step: Step, moving: Tensor, draws: FieldDraws, kernel: KernelOptions
+    ) -> Tensor | None:
+        """Langevin step x + eps score + sqrt(2 eps) z on the moving atoms.
+
+        `fixed`: eps = 2 (delta sigma)^2, whose stationary spread under an exact Gaussian score is
+        sigma / sqrt(1 - delta^2), 1.09 sigma at delta = 0.4, for any number of atoms. `langevin-norm`: the paper's
+        eps = 2 (delta sqrt(3 n) / |g|)^2 over the n moving atoms of one crystal, capped at sigma^2; a norm that is
+        zero or not finite means no step for that crystal.
+        """
+        sigma, context = step.t, step.context
+        score = prediction / sigma
+        if kernel.corrector == "fixed":
+            eps = torch.full((context.n_crystals,), 2 * (kernel.snr * sigma) ** 2, dtype=x.dtype, device=x.device)
+            usable = torch.ones_like(eps, dtype=torch.bool)
+        else:
+            weight = moving.to(x.dtype)
+            count = x.new_zeros(context.n_crystals).index_add_(0, context.crystal_index, weight)
+            square = torch.where(moving, score.square().sum(dim=1), torch.zeros_like(weight))
+            square = x.new_zeros(context.n_crystals).index_add_(0, context.crystal_index, square)
+            usable = torch.isfinite(square) & (square > 0)
+            ratio = kernel.snr**2 * 3 * count / torch.where(usable, square, torch.ones_like(square))
+            eps = (2 * ratio).clamp(max=sigma**2)
+        eps_atom = eps[context.crystal_index][:, None]
+        displacement = eps_atom * score + torch.sqrt(2 * eps_atom) * draws.normal("corrector", x)
+        steps = moving & usable[context.crystal_index]
+        return torch.where(steps[:, None], self._move(x, displacement, step), x)
+
+    def wrap(self, x: Tensor) -> Tensor:
+        return wrap(x)
+
+    def align(self, x: Tensor, reference: Tensor, known: Tensor, step: Step) -> Tensor:
+        """Slide each crystal by the circular mean of (reference - x) over its known atoms, axis by axis.
+
+        No slide along an axis whose mean resultant is under 0.3, and none where nothing is known.
+        """
+        context = step.context
+        mean, resultant = circular_mean(reference - x, known.to(x.dtype), context.crystal_index, context.n_crystals)
+        slide = torch.where(resultant < MIN_RESULTANT, torch.zeros_like(mean), mean)
+        return wrap(x + slide[context.crystal_index])

@@ -1,0 +1,227 @@
+"""The one sampling loop: prior, descents, jumps back, correctors, and the imposition of what is known.
+
+It serves every score model and every policy; all that depends on a noise level is asked of the noise processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from chggen_kit.draws import Draws
+from chggen_kit.errors import InputError
+from chggen_kit.interfaces.processes import NoiseProcess, Step
+from chggen_kit.interfaces.sampler import Progress, SampleResult, SamplingTask
+from chggen_kit.interfaces.score_model import ScoreModel
+from chggen_kit.samplers.options import ResolvedOptions
+from chggen_kit.samplers.schedule import repaint_schedule
+from chggen_kit.state import FIELD_NAMES, CrystalBatch, Fields
+
+HostPolicy = Literal["noised", "clean"]
+_START = 0
+"""Step number of the draws that make the starting state; the moves of the schedule count from 1."""
+
+
+@dataclass
+class _Run:
+    """One batch on its way from the prior to the clean level."""
+
+    model: ScoreModel
+    task: SamplingTask
+    options: ResolvedOptions
+    host: HostPolicy
+    draws: Draws
+
+    def __post_init__(self) -> None:
+        batch, known = self.task.templates, self.task.known
+        self.clean: Fields = self.model.encode(batch, known)
+        self.processes: Mapping[str, NoiseProcess] = self.model.processes
+        self.times = tuple(self.model.times(self.options.steps))
+        device = self.clean["frac_coords"].device
+        masks: dict[str, Tensor] = {name: getattr(known, name).to(device) for name in FIELD_NAMES}
+        self.moving = [name for name, process in self.processes.items() if process.moves]
+        self.known = {name: masks[name] for name in self.moving}
+        for name, process in self.processes.items():
+            if not process.moves and not bool(masks[name].all()):
+                raise InputError(
+                    f"The mask leaves {name!r} to be generated, but this score model keeps that field fixed. "
+                    f"It generates: {', '.join(self.moving)}."
+                )
+        self.alive = torch.ones(batch.n_crystals, dtype=torch.bool, device=device)
+        self.state = self.clean
+        self.calls = 0
+        self.trajectory: list[tuple[int, CrystalBatch]] = []
+
+    # -- pieces of the loop ------------------------------------------------------------------------------------------
+
+    def step(self, level: int, target: int) -> Step:
+        return Step(self.times, level, target, self.state)
+
+    def predict(self, level: int) -> Fields:
+        t = torch.full(
+            (self.clean.context.n_crystals,),
+            self.times[level],
+            dtype=self.clean["lattice"].dtype,
+            device=self.alive.device,
+        )
+        self.calls += 1
+        with torch.no_grad():
+            return self.model.predict(self.state, t)
+
+    def update(self, new: Mapping[str, Tensor]) -> None:
+        """Take over `new` fields, but keep the last state of a crystal in which anything is not finite."""
+        index = self.clean.context.crystal_index
+        finite = self.alive.clone()
+        for name, tensor in new.items():
+            bad = ~torch.isfinite(tensor.reshape(tensor.shape[0], -1)).all(dim=1)
+            finite[(index[bad] if self.processes[name].scope == "atom" else bad.nonzero()[:, 0])] = False
+        self.alive = finite
+        kept = {}
+        for name, tensor in new.items():
+            rows = finite[index] if self.processes[name].scope == "atom" else finite
+            kept[name] = torch.where(rows.reshape(-1, *(1,) * (tensor.ndim - 1)), tensor, self.state[name])
+        self.state = self.state.updated(**kept)
+
+    def impose_known(self, level: int, number: int, pass_: int) -> None:
+        """Replace known rows by their clean values noised to `level` (or clean ones), after alignment."""
+        imposed = {}
+        for name in self.moving:
+            mask = self.known[name]
+            if not bool(mask.any()):
+                continue
+            process, x0 = self.processes[name], self.clean[name]
+            step = self.step(level, level)
+            if self.host == "clean":
+                y = x0
+            else:
+                y = process.forward_marginal(x0, step, self.draws.at(number, pass_, name, process.scope))
+            x = self.state[name]
+            if self.options.align == "mean":
+                x = process.align(x, y, mask, step)
+            imposed[name] = torch.where(mask.reshape(-1, *(1,) * (x.ndim - 1)), y, x)
+        if imposed:
+            self.update(imposed)
+
+    def start(self, level: int) -> None:
+        step = self.step(level, level)
+        begun = {}
+        for name in self.moving:
+            process, x0 = self.processes[name], self.clean[name]
+            draws = self.draws.at(_START, 0, name, process.scope)
+            if self.task.start_level is None:
+                begun[name] = process.prior(step, x0, draws)
+            else:
+                begun[name] = process.forward_marginal(x0, step, draws)
+        self.update(begun)
+        self.impose_known(level, _START, 1)
+
+    def descend(self, level: int, target: int, number: int) -> None:
+        prediction = self.predict(level)
+        step = self.step(level, target)
+        self.update(
+            {
+                name: self.processes[name].reverse_step(
+                    self.state[name], prediction[name], step, self.draws.at(number, 0, name, self.processes[name].scope)
+                )
+                for name in self.moving
+            }
+        )
+        self.impose_known(target, number, 0)
+
+    def correct(self, level: int, number: int) -> None:
+        """The M corrector calls at `level`; never at the clean level."""
+        for call in range(1, self.options.corrector_steps + 1):
+            prediction = self.predict(level)
+            step = self.step(level, level)
+            corrected = {}
+            for name in self.moving:
+                process = self.processes[name]
+                mask = self.known[name]
+                rows = torch.ones_like(mask) if self.options.corrector_moves == "all" else ~mask
+                draws = self.draws.at(number, call, name, process.scope)
+                moved = process.correct(self.state[name], prediction[name], step, rows, draws, self.options.kernel)
+                if moved is not None:
+                    corrected[name] = moved
+            if not corrected:
+                return
+            self.update(corrected)
+            self.impose_known(level, number, call)
+
+    def ascend(self, level: int, target: int, number: int) -> None:
+        step = self.step(level, target)
+        self.update(
+            {
+                name: self.processes[name].renoise(
+                    self.state[name],
+                    step,
+                    self.draws.at(number, 0, name, self.processes[name].scope),
+                    self.options.kernel,
+                )
+                for name in self.moving
+            }
+        )
+        self.impose_known(target, number, 0)
+
+    # -- the loop ----------------------------------------------------------------------------------------------------
+
+    def run(self, progress: Progress | None) -> SampleResult:
+        first, clean_level = self.task.start_level or 0, len(self.times) - 1
+        schedule = repaint_schedule(len(self.times), self.options.jump_length, self.options.passes, first)
+        self.start(first)
+        for number, (level, target) in enumerate(schedule, start=1):
+            if target > level:
+                if self.options.corrector_first:
+                    self.correct(level, number)
+                self.descend(level, target, number)
+                if not self.options.corrector_first and target != clean_level:
+                    self.correct(target, number)
+            else:
+                self.ascend(level, target, number)
+            every = self.options.trajectory_every
+            if every and (number % every == 0 or target == clean_level):
+                self.trajectory.append((target, self.model.decode(self.state)))
+            if progress is not None:
+                progress.update(number, len(schedule))
+        return SampleResult(
+            crystals=restore_known(self.model.decode(self.state), self.task),
+            reasons=tuple(None if alive else "non-finite" for alive in self.alive.tolist()),
+            network_calls=self.calls,
+            trajectory=tuple(self.trajectory),
+        )
+
+
+def restore_known(crystals: CrystalBatch, task: SamplingTask) -> CrystalBatch:
+    """`crystals` with the known entries of the templates put back, bit for bit."""
+    template, known = task.templates, task.known
+    return CrystalBatch(
+        torch.where(known.frac_coords[:, None], template.frac_coords, crystals.frac_coords),
+        torch.where(known.lattice[:, None, None], template.lattice, crystals.lattice),
+        torch.where(known.species, template.species, crystals.species),
+        template.num_atoms,
+    )
+
+
+def run_loop(
+    model: ScoreModel,
+    task: SamplingTask,
+    options: ResolvedOptions,
+    host: HostPolicy,
+    seed: int,
+    progress: Progress | None,
+) -> SampleResult:
+    """Draw one crystal for each template of `task`.
+
+    Raises:
+        InputError: when the model cannot serve the masks or the alignment that was asked for.
+    """
+    if options.align == "mean" and not model.capabilities.translation_invariant:
+        raise InputError(
+            "Alignment (align=mean) slides crystals along the cell, which is only right for a translation-invariant "
+            "score model; this one is not. Use align=none."
+        )
+    draws = Draws(seed, task.ids, task.templates.num_atoms.tolist())
+    return _Run(model, task, options, host, draws).run(progress)
