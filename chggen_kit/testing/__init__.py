@@ -1,1 +1,6 @@
 """The public conformance kit: what a plug-in runs against itself."""
+
+from chggen_kit.testing.report import ConformanceReport, LawResult
+from chggen_kit.testing.score_model import check_score_model
+
+__all__ = ["ConformanceReport", "LawResult", "check_score_model"]

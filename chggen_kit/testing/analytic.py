@@ -1,6 +1,7 @@
 """Score models whose distribution is known exactly: what samplers are tested against.
 
-Both are real `ScoreModel`s: their score at noise level sigma is exact, because the convolution of wrapped normals is
+Both are real `ScoreModel`s: atoms are told apart by their atomic numbers (the first atom of a formula below is the
+one with the smallest), and their score at noise level sigma is exact, because the convolution of wrapped normals is
 a wrapped normal.
 """
 
@@ -73,6 +74,16 @@ class AnalyticModel(ScoreModel):
     def decode(self, fields: Fields) -> CrystalBatch:
         return CrystalBatch(wrap(fields["frac_coords"]), fields["lattice"], fields["species"], fields.context.num_atoms)
 
+    def _by_species(self, fields: Fields, x: Tensor) -> Tensor:
+        """Rows `[n_atoms, 3]` as `[n, atoms, 3]`, the atoms of each crystal in the order of their atomic numbers."""
+        order = torch.argsort(fields["species"].reshape(-1, self.atoms), dim=1, stable=True)
+        return torch.gather(x.reshape(-1, self.atoms, 3), 1, order[:, :, None].expand(-1, -1, 3))
+
+    def _by_index(self, fields: Fields, x: Tensor) -> Tensor:
+        """Inverse of `_by_species`."""
+        order = torch.argsort(fields["species"].reshape(-1, self.atoms), dim=1, stable=True)
+        return torch.zeros_like(x).scatter(1, order[:, :, None].expand(-1, -1, 3), x).reshape(-1, 3)
+
     def _wrapped_normal(self, fields: Fields, frac: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         """Score `[n, atoms, 3]` and log density `[n, atoms]` of fractional displacements `[n, atoms, 3]`."""
         index, lattice = fields.context.crystal_index, fields["lattice"]
@@ -101,7 +112,7 @@ class WrappedGaussianMixture(AnalyticModel):
         self.spreads = spreads.double()
 
     def predict(self, fields: Fields, t: Tensor) -> Fields:
-        x = fields["frac_coords"].reshape(-1, self.atoms, 3)
+        x = self._by_species(fields, fields["frac_coords"])
         scores, logs = [], []
         for weight, mean, spread in zip(self.weights, self.means, self.spreads, strict=True):
             score, log_density = self._wrapped_normal(fields, x - mean, torch.sqrt(t.double() ** 2 + spread**2))
@@ -109,7 +120,7 @@ class WrappedGaussianMixture(AnalyticModel):
             logs.append(torch.log(weight) + log_density.sum(dim=1))
         posterior = torch.softmax(torch.stack(logs), dim=0)
         total = torch.einsum("kn,knai->nai", posterior, torch.stack(scores))
-        return Fields({"frac_coords": (total * t[:, None, None]).reshape(-1, 3)}, fields.context)
+        return Fields({"frac_coords": self._by_index(fields, total * t[:, None, None])}, fields.context)
 
 
 class RelativePair(AnalyticModel):
@@ -130,10 +141,10 @@ class RelativePair(AnalyticModel):
         self.spread = spread
 
     def predict(self, fields: Fields, t: Tensor) -> Fields:
-        x = fields["frac_coords"].reshape(-1, 2, 3)
+        x = self._by_species(fields, fields["frac_coords"])
         width = torch.sqrt(2 * t.double() ** 2 + self.spread**2)
         crystals = torch.arange(x.shape[0])
         cart = to_cartesian(x[:, 1] - x[:, 0] - self.difference, fields["lattice"], crystals)
         score, _ = wrapped_normal(cart, fields["lattice"], crystals, width)
         both = torch.stack([-score, score], dim=1) * t[:, None, None]
-        return Fields({"frac_coords": both.reshape(-1, 3)}, fields.context)
+        return Fields({"frac_coords": self._by_index(fields, both)}, fields.context)

@@ -1,0 +1,231 @@
+"""`check_score_model`: the laws of `ScoreModel`, measured on real crystals."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from chggen_kit.draws import Draws
+from chggen_kit.errors import ChggenError
+from chggen_kit.interfaces.processes import KernelOptions, Step
+from chggen_kit.interfaces.sampler import CrystalId
+from chggen_kit.interfaces.score_model import ScoreModel
+from chggen_kit.state import FIELD_NAMES, CrystalBatch, Fields, Known
+from chggen_kit.testing.crystals import covered, textbook
+from chggen_kit.testing.report import ConformanceReport, LawResult
+from chggen_kit.torus import to_cartesian, wrap
+
+PREDICTION_TOLERANCE = 2e-4
+"""Largest relative difference (maximum norm) of two predictions that should be equal, in float32."""
+ROUND_TRIP_TOLERANCE_A = 1e-6
+"""Largest displacement by `decode(encode(x))`, in Å."""
+MOMENT_TOLERANCE = 0.05
+"""Largest relative difference of two root mean square displacements over `_MOMENT_ATOMS` atoms."""
+_MOMENT_ATOMS = 12000
+
+Check = Callable[[ScoreModel, CrystalBatch], list[LawResult]]
+
+
+def check_score_model(model: ScoreModel, batch: CrystalBatch | None = None) -> ConformanceReport:
+    """Measure the laws of `model`.
+
+    Args:
+        model: what to check.
+        batch: crystals in general position to check it on, at least two; by default rattled textbook crystals of the
+            elements that the model covers.
+
+    Returns:
+        A report with one result a law; `report.raise_if_failed()` raises `PluginError` with the table.
+    """
+    if batch is None:
+        batch = textbook(covered(model.capabilities.elements), rattle_A=0.1)
+    results: list[LawResult] = []
+    checks: tuple[Check, ...] = (
+        _check_declarations,
+        _check_round_trip,
+        _check_outputs,
+        _check_batching,
+        _check_symmetries,
+        _check_processes,
+    )
+    for check in checks:
+        try:
+            results += check(model, batch)
+        except (ChggenError, RuntimeError, ValueError, KeyError, IndexError, TypeError) as error:
+            law = check.__name__.removeprefix("_check_")
+            results.append(LawResult.of(law, holds=False, detail=f"{type(error).__name__}: {error}"))
+    return ConformanceReport(f"score model {model.capabilities.checkpoint}", tuple(results))
+
+
+def _encode(model: ScoreModel, batch: CrystalBatch) -> Fields:
+    return model.encode(batch, Known.coordinates_only(batch))
+
+
+def _predict(model: ScoreModel, batch: CrystalBatch, level: int | None = None) -> Fields:
+    """Prediction at a middling level, or at `level` of a grid of ten steps; times differ from crystal to crystal."""
+    fields = _encode(model, batch)
+    times = model.times(10)
+    chosen = [times[(5 if level is None else level)] for _ in range(batch.n_crystals)]
+    return model.predict(fields, torch.tensor(chosen, dtype=fields["lattice"].dtype, device=fields["lattice"].device))
+
+
+def _difference(a: Tensor, b: Tensor) -> float:
+    scale = max(float(a.abs().max()), float(b.abs().max()), 1e-12)
+    return float((a - b).abs().max()) / scale
+
+
+def _check_declarations(model: ScoreModel, batch: CrystalBatch) -> list[LawResult]:
+    del batch
+    times, processes = model.times(10), model.processes
+    descending = all(a > b for a, b in itertools.pairwise(times))
+    moving = {name for name, process in processes.items() if process.moves}
+    return [
+        LawResult.of("times-descend", holds=len(times) == 11 and descending, detail=f"times(10) has {len(times)}"),
+        LawResult.of(
+            "a-process-for-every-field", holds=set(processes) == set(FIELD_NAMES), detail=", ".join(sorted(processes))
+        ),
+        LawResult.of(
+            "diffused-fields-declared",
+            holds=moving == set(model.capabilities.diffused),
+            detail=f"moving {sorted(moving)}, declared {sorted(model.capabilities.diffused)}",
+        ),
+    ]
+
+
+def _check_round_trip(model: ScoreModel, batch: CrystalBatch) -> list[LawResult]:
+    before = batch.to()
+    back = model.decode(_encode(model, batch))
+    offset = back.frac_coords - before.frac_coords
+    moved = to_cartesian(offset - offset.round(), before.lattice, before.crystal_index).norm(dim=1)
+    strained = (back.lattice - before.lattice).abs().max()
+    return [
+        LawResult.at_most("decode-encode-positions", float(moved.max()), ROUND_TRIP_TOLERANCE_A, "Å"),
+        LawResult.at_most("decode-encode-lattice", float(strained), ROUND_TRIP_TOLERANCE_A, "Å"),
+        LawResult.of("decode-encode-species", holds=bool(torch.equal(back.species, before.species))),
+        LawResult.of("encode-mutates-nothing", holds=bool(torch.equal(batch.frac_coords, before.frac_coords))),
+    ]
+
+
+def _check_outputs(model: ScoreModel, batch: CrystalBatch) -> list[LawResult]:
+    results = []
+    fields = _encode(model, batch)
+    copies = {name: tensor.clone() for name, tensor in fields.items()}
+    t = torch.full((batch.n_crystals,), model.times(10)[5], dtype=fields["lattice"].dtype)
+    prediction = model.predict(fields, t.to(fields["lattice"].device))
+    unchanged = all(torch.equal(fields[name], copy) for name, copy in copies.items())
+    results.append(LawResult.of("predict-mutates-nothing", holds=unchanged))
+    for name in model.capabilities.diffused:
+        out = prediction[name]
+        right = out.dtype == fields[name].dtype and out.device == fields[name].device and not out.requires_grad
+        results.append(
+            LawResult.of(
+                f"output-form-{name}",
+                holds=right and out.shape[0] == fields[name].shape[0],
+                detail=f"{out.dtype}, {tuple(out.shape)}, requires_grad={out.requires_grad}",
+            )
+        )
+        results.append(LawResult.of(f"output-finite-{name}", holds=bool(torch.isfinite(out).all())))
+    again = model.predict(fields, t)
+    worst = max(_difference(prediction[name], again[name]) for name in model.capabilities.diffused)
+    results.append(LawResult.at_most("same-input-same-output", worst, PREDICTION_TOLERANCE))
+    return results
+
+
+def _check_batching(model: ScoreModel, batch: CrystalBatch) -> list[LawResult]:
+    together = _predict(model, batch)
+    worst = 0.0
+    for crystal in range(batch.n_crystals):
+        alone = _predict(model, batch.select([crystal]))
+        for name in model.capabilities.diffused:
+            rows = (
+                batch.crystal_index == crystal
+                if model.processes[name].scope == "atom"
+                else torch.arange(batch.n_crystals) == crystal
+            )
+            worst = max(worst, _difference(together[name][rows], alone[name]))
+    return [LawResult.at_most("single-equals-batched", worst, PREDICTION_TOLERANCE)]
+
+
+def _check_symmetries(model: ScoreModel, batch: CrystalBatch) -> list[LawResult]:
+    capabilities, results = model.capabilities, []
+    reference = _predict(model, batch)
+    order = torch.cat(
+        [torch.arange(int(low), int(high)).flip(0) for low, high in zip(batch.offsets, batch.offsets[1:], strict=False)]
+    )
+    permuted = CrystalBatch(batch.frac_coords[order], batch.lattice, batch.species[order], batch.num_atoms)
+    prediction = _predict(model, permuted)
+    worst = max(
+        _difference(
+            reference[name][order] if model.processes[name].scope == "atom" else reference[name], prediction[name]
+        )
+        for name in capabilities.diffused
+    )
+    results.append(LawResult.at_most("permutation", worst, PREDICTION_TOLERANCE))
+    if capabilities.translation_invariant:
+        shift = torch.tensor([0.137, 0.411, 0.683], dtype=torch.float64)
+        moved = CrystalBatch(wrap(batch.frac_coords + shift), batch.lattice, batch.species, batch.num_atoms)
+        prediction = _predict(model, moved)
+        worst = max(_difference(reference[name], prediction[name]) for name in capabilities.diffused)
+        results.append(LawResult.at_most("translation", worst, PREDICTION_TOLERANCE))
+    if "frac_coords" in capabilities.diffused and capabilities.rotation_equivariant:
+        rotation = torch.linalg.matrix_exp(torch.tensor([[0, 0.4, -0.9], [-0.4, 0, 0.3], [0.9, -0.3, 0]]).double())
+        results.append(_rotated(model, batch, reference, rotation, "rotation"))
+        if capabilities.inversion_equivariant:
+            results.append(_rotated(model, batch, reference, -rotation, "improper-rotation"))
+    return results
+
+
+def _rotated(model: ScoreModel, batch: CrystalBatch, reference: Fields, matrix: Tensor, law: str) -> LawResult:
+    turned = CrystalBatch(batch.frac_coords, batch.lattice @ matrix.T, batch.species, batch.num_atoms)
+    expected = reference["frac_coords"].double() @ matrix.T.to(reference["frac_coords"].device)
+    return LawResult.at_most(
+        law, _difference(_predict(model, turned)["frac_coords"].double(), expected), PREDICTION_TOLERANCE
+    )
+
+
+def _check_processes(model: ScoreModel, batch: CrystalBatch) -> list[LawResult]:
+    """Identity at the clean level, fixed fields that stay, and the composition of marginal and jump."""
+    results = []
+    # Many copies of one crystal, so that moments have a small error.
+    copies = max(2, _MOMENT_ATOMS // int(batch.num_atoms[0]))
+    many = batch.select([0] * copies)
+    fields, times = _encode(model, many), tuple(model.times(10))
+    ids = [CrystalId("check", copy) for copy in range(copies)]
+    draws = Draws(0, ids, many.num_atoms.tolist())
+    clean = len(times) - 1
+    for name, process in model.processes.items():
+        x0 = fields[name]
+        at = [draws.at(number, 0, name, process.scope) for number in range(3)]
+        same = process.forward_marginal(x0, Step(times, clean, clean, fields), at[0])
+        results.append(LawResult.of(f"clean-level-identity-{name}", holds=bool(torch.equal(same, x0))))
+        noised = process.forward_marginal(x0, Step(times, 6, 6, fields), at[0])
+        again = process.forward_marginal(x0, Step(times, 6, 6, fields), at[0])
+        results.append(LawResult.of(f"same-seed-same-draw-{name}", holds=bool(torch.equal(noised, again))))
+        if not process.moves:
+            results.append(LawResult.of(f"fixed-stays-{name}", holds=bool(torch.equal(noised, x0))))
+            continue
+        if name == "frac_coords":
+            # Low levels, where the spread is small against the cell and a root mean square means something.
+            level, target = clean - 1, clean - 3
+            direct = process.forward_marginal(x0, Step(times, target, target, fields), at[1])
+            low = process.forward_marginal(x0, Step(times, level, level, fields), at[1])
+            composed = process.renoise(low, Step(times, level, target, fields), at[2], KernelOptions())
+            spread = [_rms(x, x0, many) for x in (direct, composed)]
+            results.append(
+                LawResult.at_most(
+                    f"renoise-composes-{name}",
+                    abs(spread[1] / spread[0] - 1),
+                    MOMENT_TOLERANCE,
+                    f"rms {spread[0]:.4g} Å directly, {spread[1]:.4g} Å in two steps",
+                )
+            )
+    return results
+
+
+def _rms(x: Tensor, x0: Tensor, batch: CrystalBatch) -> float:
+    offset = x.double() - x0.double()
+    cart = to_cartesian(offset - offset.round(), batch.lattice, batch.crystal_index)
+    return float(cart.square().mean().sqrt())
