@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from chggen_kit.errors import InputError, unknown_name
 from chggen_kit.plugins.entry import PluginEntry
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
+
+_SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "min_length": "length >=", "max_length": "length <="}
 
 
 @dataclass(frozen=True)
@@ -28,26 +31,40 @@ def describe_options(model: type[BaseModel]) -> list[OptionInfo]:
     """The options of `model`, in the order of their definition."""
     described = []
     for name, info in model.model_fields.items():
-        annotation = info.annotation
-        plain = isinstance(annotation, type) and not getattr(annotation, "__args__", ())
-        text = annotation.__name__ if plain and isinstance(annotation, type) else str(annotation)
-        limits = ", ".join(str(m) for m in info.metadata)
         if info.is_required():
             default = "required"
         elif info.default_factory is not None:
             default = f"{getattr(info.default_factory, '__name__', 'computed')}()"
         else:
             default = repr(info.default)
+        limits = ", ".join(text for m in info.metadata for text in _limits(m))
         described.append(
             OptionInfo(
                 name=name,
-                type=text.replace("typing.", "") + (f" ({limits})" if limits else ""),
+                type=_type_name(info.annotation) + (f", {limits}" if limits else ""),
                 default=default,
                 required=info.is_required(),
                 description=info.description or "",
             )
         )
     return described
+
+
+def _type_name(annotation: object) -> str:
+    """`annotation` as users write types: `int | None`, `'a' | 'b'`."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        return " | ".join(_type_name(a) for a in arguments)
+    if origin is Literal:
+        return " | ".join(repr(a) for a in arguments)
+    if annotation is NoneType:
+        return "None"
+    return annotation.__name__ if isinstance(annotation, type) and not arguments else str(annotation)
+
+
+def _limits(metadata: object) -> list[str]:
+    """Readable bounds of one piece of a field's metadata (`Ge(ge=1)` is `>= 1`)."""
+    return [f"{sign} {getattr(metadata, name)}" for name, sign in _SIGNS.items() if hasattr(metadata, name)]
 
 
 def validate_options(entry: PluginEntry, options: Mapping[str, Any] | BaseModel | None) -> BaseModel | None:
