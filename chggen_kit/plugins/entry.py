@@ -108,6 +108,7 @@ class PluginEntry:
         summary: one line on what it is.
         origin: distribution, version and entry point.
         missing: requirements that are not met, each as pip writes it.
+        default: registered as the one used where nothing is named.
     """
 
     kind: Kind
@@ -117,6 +118,7 @@ class PluginEntry:
     summary: str
     origin: Origin
     missing: tuple[str, ...] = ()
+    default: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -36,6 +36,7 @@ class Register(Protocol):
         options: str | type[BaseModel] | None = None,
         summary: str = "",
         requires: Sequence[str] = (),
+        default: bool = False,
     ) -> None:
         """Register one name.
 
@@ -49,6 +50,7 @@ class Register(Protocol):
             summary: one line for listings.
             requires: distributions that must be installed beyond the plug-in's own dependencies, as in pip
                 (`some-library>=1.2`). Where one is missing the name is listed as such, with the pip line.
+            default: whether it is the one used where nothing is named; heeded in the kit's own plug-ins only.
 
         Raises:
             PluginError: for a name or an import string that cannot be used.

@@ -12,7 +12,13 @@ import pluggy
 
 from chggen_kit.errors import ChggenError, PluginError, unknown_name
 from chggen_kit.plugins import hookspecs
-from chggen_kit.plugins.discovery import ENVIRONMENT_VARIABLE, find_entry_points, origin_of, selected_entry_points
+from chggen_kit.plugins.discovery import (
+    ENVIRONMENT_VARIABLE,
+    OWN_DISTRIBUTION,
+    find_entry_points,
+    origin_of,
+    selected_entry_points,
+)
 from chggen_kit.plugins.entry import (
     INTERFACES,
     KINDS,
@@ -127,9 +133,11 @@ class Registry:
         elsewhere = sorted({e.kind for e in self.find(name)}) if kind else []
         if elsewhere:
             parts.append(f"{name!r} is the name of a {' and a '.join(elsewhere)}.")
-        suspects = [b for b in self.broken if _may_provide(b, name)] or self.broken
+        suspects = [b for b in self.broken if _may_provide(b, name)]
         if suspects:
             parts.append("It may belong to a plug-in that is broken: " + " ".join(map(str, suspects)))
+        elif self.broken:
+            parts.append(f"Broken, and so left out: {', '.join(b.origin.entry_point for b in self.broken)}.")
         if ENVIRONMENT_VARIABLE in os.environ:
             parts.append(
                 f"Only the plug-ins of {ENVIRONMENT_VARIABLE}={os.environ[ENVIRONMENT_VARIABLE]!r} are loaded."
@@ -138,6 +146,24 @@ class Registry:
             parts.append("No plug-in is installed at all: install the kit itself (pip install chggen-kit).")
         parts.append("`chggen plugins` lists what is installed.")
         return " ".join(parts)
+
+    def default_name(self, kind: str) -> str:
+        """Name used where the user names none: the kit's own default, else its only own, else the only one there is.
+
+        Raises:
+            PluginError: when that leaves a choice, or nothing.
+        """
+        entries = self.entries(kind)
+        own = [e for e in entries if e.origin.distribution == OWN_DISTRIBUTION]
+        for candidates in ([e for e in own if e.default], own, entries):
+            if len(candidates) == 1:
+                return candidates[0].name
+        label = canonical_kind(kind)
+        if entries:
+            raise PluginError(f"Name a {label}: there is no default among {', '.join(e.name for e in entries)}.")
+        raise PluginError(
+            " ".join([f"No {label} is installed.", *map(str, self.broken), "`chggen plugins` lists what is."])
+        )
 
     def options_model(self, kind: str, name: str) -> type[BaseModel] | None:
         """The pydantic model of a plug-in's options; None when it has none.
@@ -253,10 +279,11 @@ class _Collector:
         options: Any = None,  # noqa: ANN401 - checked when it is used
         summary: str = "",
         requires: Sequence[str] = (),
+        default: bool = False,
     ) -> None:
         missing = tuple(r for r in requires if not is_met(r))
         self._collected.append(
-            PluginEntry(self._kind, canonical_name(name), factory, options, summary, self._origin, missing)
+            PluginEntry(self._kind, canonical_name(name), factory, options, summary, self._origin, missing, default)
         )
 
 
