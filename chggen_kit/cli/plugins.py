@@ -25,7 +25,11 @@ _INFO_ATTRIBUTE = {"score-model": "capabilities", "potential": "info"}
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
-    """List what is installed; `chggen plugins show NAME` explains one."""
+    """List what is installed; `chggen plugins show NAME` explains one.
+
+    A plug-in that is broken is left out and explained at the end; --strict-plugins makes it an error. The environment
+    variable CHGGEN_PLUGINS limits what is loaded to the entry points that it names, with commas between them.
+    """
     if ctx.invoked_subcommand is None:
         _list(as_json)
 
@@ -94,12 +98,12 @@ def _list(as_json: bool) -> None:
         table.add_row(*(Text(str(c)) for c in cells), style="yellow" if row["missing"] else "")
     console.print(table)
     if broken:
-        console.print(f"\nBroken ({len(broken)}); the rest works without:", style="red")
+        _say(console, f"\nBroken ({len(broken)}); the rest works without:", "red")
         for record in broken:
             source = f"{record['distribution']} {record['version']}".strip()
-            console.print(f"  {record['entry_point']} ({source}): {record['reason']}", markup=False)
+            _say(console, f"  {record['entry_point']} ({source}): {record['reason']}")
             if record["hint"]:
-                console.print(f"    to mend it: {record['hint']}", markup=False)
+                _say(console, f"    to mend it: {record['hint']}")
 
 
 def _describe(registry: Registry, entry: PluginEntry, load: bool) -> dict[str, Any]:
@@ -143,17 +147,17 @@ def _fields(info: object) -> dict[str, Any]:
 
 def _print_entry(facts: Mapping[str, Any]) -> None:
     console = _console()
-    console.print(f"{facts['kind']} {facts['name']}", style="bold", markup=False)
+    _say(console, f"{facts['kind']} {facts['name']}", style="bold")
     if facts["summary"]:
-        console.print(f"  {facts['summary']}", markup=False)
+        _say(console, f"  {facts['summary']}")
     source = f"{facts['distribution']} {facts['version']}".strip()
-    console.print(f"  from {source}, entry point {facts['entry_point']}; {facts['status']}", markup=False)
+    _say(console, f"  from {source}, entry point {facts['entry_point']}; {facts['status']}")
     if facts["options_problem"]:
-        console.print(f"  options: {facts['options_problem']}", markup=False)
+        _say(console, f"  options: {facts['options_problem']}")
     elif facts["kind"] == "trainer":
-        console.print(f"  options: see `chggen train {facts['name']} --help`", markup=False)
+        _say(console, f"  options: see `chggen train {facts['name']} --help`")
     elif not facts["options"]:
-        console.print("  no options", markup=False)
+        _say(console, "  no options")
     else:
         from rich.text import Text
 
@@ -162,9 +166,9 @@ def _print_entry(facts: Mapping[str, Any]) -> None:
             table.add_row(*map(Text, (option.name, option.type, option.default, option.description)))
         console.print(table)
     for name, value in facts["capabilities"].items():
-        console.print(f"  {name}: {_readable(name, value)}", markup=False)
+        _say(console, f"  {name}: {_readable(name, value)}")
     if facts["capabilities_problem"]:
-        console.print(f"  capabilities unknown: {facts['capabilities_problem']}", markup=False)
+        _say(console, f"  capabilities unknown: {facts['capabilities_problem']}")
 
 
 def _readable(name: str, value: object) -> str:
@@ -197,6 +201,11 @@ def _console() -> Console:
     if not console.is_terminal:
         console.width = max(console.width, 160)  # a pipe has no width: wrap late rather than at 80
     return console
+
+
+def _say(console: Console, text: str, style: str = "") -> None:
+    """Write a line as it is: unwrapped, so that a pip line can be copied or searched for."""
+    console.print(text, style=style, markup=False, soft_wrap=True)
 
 
 def _table(*columns: str) -> Table:

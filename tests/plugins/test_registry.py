@@ -172,6 +172,25 @@ def test_second_plugin_of_one_name_is_refused_and_names_both() -> None:
     assert registry.get("sampler", "toy-sampler").factory == "plugin_toys:ToySampler"
 
 
+def test_default_is_the_only_one_there_is_and_otherwise_must_be_named() -> None:
+    registry = Registry.from_modules([SAMPLER])
+    assert registry.default_name("sampler") == "toy-sampler"
+    registry.register_plugin(toys.plugin("samplers", toys.call("other", "plugin_toys:ToySampler")), "other")
+    with pytest.raises(PluginError, match=r"Name a sampler: there is no default among other, toy-sampler"):
+        registry.default_name("sampler")
+    with pytest.raises(PluginError, match="No potential is installed"):
+        registry.default_name("potential")
+
+
+def test_default_of_the_kit_itself_wins_but_nobody_elses() -> None:
+    calls = [toys.call("one", "plugin_toys:ToySampler"), toys.call("two", "plugin_toys:ToySampler", default=True)]
+    registry = Registry.from_modules([toys.plugin("samplers", *calls, name="third-party")])
+    with pytest.raises(PluginError, match="Name a sampler"):
+        registry.default_name("sampler")
+    registry = Registry.from_modules([toys.plugin("samplers", *calls, name="chggen-kit")])
+    assert registry.default_name("sampler") == "two"
+
+
 def test_same_name_in_two_kinds_is_fine() -> None:
     other = toys.plugin("relaxers", toys.call("toy-sampler", "plugin_toys:build_relaxer"), name="other")
     registry = Registry.from_modules([SAMPLER, other])
