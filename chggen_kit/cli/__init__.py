@@ -1,1 +1,52 @@
-"""The command line, one file a verb."""
+"""The command line, one file a verb. Nothing heavy is imported before a verb runs."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from chggen_kit import __version__
+from chggen_kit.cli._groups import VerbGroup
+from chggen_kit.cli._state import global_options
+
+VERBS = {
+    "generate": ("chggen_kit.cli.generate:command", "From a composition to ranked symmetric candidates."),
+    "inpaint": ("chggen_kit.cli.inpaint:command", "Put guests into a given host."),
+    "relax": ("chggen_kit.cli.relax:command", "Relax structures with a potential."),
+    "refine": ("chggen_kit.cli.refine:command", "Find and impose the symmetry of structures."),
+    "export": ("chggen_kit.cli.export:command", "Write the structures of a run to files."),
+    "train": ("chggen_kit.cli.train:command", "Train a backend."),
+    "plugins": ("chggen_kit.cli.plugins:command", "List and explain what is installed."),
+}
+"""Import string and short help of every verb; a verb's module is imported when it is called."""
+
+cli = VerbGroup(
+    name="chggen",
+    verbs=VERBS,
+    params=[*global_options()],
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Host-guided crystal structure prediction with swappable generative backends and potentials.",
+    epilog="The global options may stand before or after the command.",
+)
+cli = click.version_option(__version__, "--version", prog_name="chggen")(cli)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line on `args` (the process's by default) and exit.
+
+    Exit codes: 0, 2 for what the user can mend (options, input, checkpoints, plug-ins, output directories), 130 after
+    Ctrl-C, 1 for anything else.
+    """
+    try:
+        cli.main(args=None if args is None else list(args), prog_name="chggen")
+    except Exception:  # noqa: BLE001 - the last line of defence: whatever it is, the user gets a sentence with it
+        traceback.print_exc()
+        click.echo(
+            "\nThis is an error that chggen did not foresee. Please report it with the lines above, the command, "
+            "and the output of `chggen plugins`.",
+            err=True,
+        )
+        sys.exit(1)

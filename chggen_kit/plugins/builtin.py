@@ -1,0 +1,71 @@
+"""The core's own plug-ins, registered as anybody's are. Import strings only: this module is loaded by every command."""
+
+from __future__ import annotations
+
+from chggen_kit import hookimpl
+from chggen_kit.plugins.hookspecs import Register
+
+_SAMPLER_OPTIONS = "chggen_kit.samplers.options:SamplerOptions"
+
+
+@hookimpl
+def chggen_kit_register_samplers(register: Register) -> None:
+    """Register the samplers that run over any score model, and the random baseline."""
+    register(
+        "predictor-corrector",
+        "chggen_kit.samplers.predictor_corrector:build",
+        options=_SAMPLER_OPTIONS,
+        summary="Ancestral predictor and Langevin corrector; nothing known",
+    )
+    register(
+        "repaint",
+        "chggen_kit.samplers.inpaint:build_repaint",
+        options=_SAMPLER_OPTIONS,
+        summary="Inpainting with a noised host and resampling (RePaint)",
+    )
+    register(
+        "replace",
+        "chggen_kit.samplers.inpaint:build_replace",
+        options=_SAMPLER_OPTIONS,
+        summary="Inpainting with a noised host, one pass",
+    )
+    register(
+        "clean-host",
+        "chggen_kit.samplers.inpaint:build_clean_host",
+        options=_SAMPLER_OPTIONS,
+        summary="Inpainting with the host clean at every level",
+    )
+    register(
+        "random",
+        "chggen_kit.samplers.random_placement:build",
+        options="chggen_kit.samplers.random_placement:RandomOptions",
+        summary="Baseline: random positions at a minimum distance, no model",
+    )
+
+
+@hookimpl
+def chggen_kit_register_host_refiners(register: Register) -> None:
+    """Register the paper's tolerance ladder."""
+    register(
+        "ladder",
+        "chggen_kit.refiners.ladder:build",
+        options="chggen_kit.refiners.ladder:LadderOptions",
+        summary="First space group along a ladder of growing tolerances",
+    )
+
+
+@hookimpl
+def chggen_kit_register_relaxers(register: Register) -> None:
+    """Register the batched relaxer and its reference."""
+    register(
+        "fire",
+        "chggen_kit.relaxers.fire:build",
+        options="chggen_kit.relaxers.options:FireOptions",
+        summary="FIRE on positions and cell, many structures at once",
+    )
+    register(
+        "ase-fire",
+        "chggen_kit.relaxers.ase_reference:build",
+        options="chggen_kit.relaxers.options:AseFireOptions",
+        summary="ASE's FIRE with its Frechet cell filter, one structure at a time (reference)",
+    )

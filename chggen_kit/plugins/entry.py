@@ -1,0 +1,188 @@
+"""What the manager knows of a plug-in: its kind, where it comes from, and how to make it."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from chggen_kit.errors import PluginError, unknown_name
+from chggen_kit.plugins.requirements import describe, mending_line, pip_line
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Kind = Literal["score-model", "sampler", "host-refiner", "relaxer", "potential", "trainer"]
+Status = Literal["ok", "missing requirement"]
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+INTERFACES: dict[Kind, str] = {
+    "score-model": "chggen_kit.interfaces:ScoreModel",
+    "sampler": "chggen_kit.interfaces:Sampler",
+    "host-refiner": "chggen_kit.interfaces:HostRefiner",
+    "relaxer": "chggen_kit.interfaces:Relaxer",
+    "potential": "chggen_kit.interfaces:Potential",
+    "trainer": "click:Command",
+}
+"""Import string of the class that each kind's products must be instances of."""
+
+_IMPORT_STRING = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+
+
+def canonical_name(name: str) -> str:
+    """Spelling under which names are compared: lower case, runs of underscores and hyphens as one hyphen."""
+    return re.sub(r"[-_]+", "-", name.strip()).lower()
+
+
+def canonical_kind(kind: str) -> Kind:
+    """The kind that `kind` means (`score_model` and `Score-Model` are `score-model`).
+
+    Raises:
+        PluginError: for an unknown kind.
+    """
+    for known in KINDS:
+        if canonical_name(kind) == known:
+            return known
+    raise PluginError(unknown_name("kind of plug-in", kind, KINDS))
+
+
+def hook_name(kind: Kind) -> str:
+    """Name of the hook through which plug-ins of `kind` are registered."""
+    return f"chggen_kit_register_{kind.replace('-', '_')}s"
+
+
+def load_import_string(text: str) -> Any:  # noqa: ANN401 - whatever the string names
+    """Object named by `module:attribute`; whatever goes wrong on import is raised as it is."""
+    module, _, attribute = text.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a plug-in comes from."""
+
+    distribution: str
+    version: str
+    entry_point: str
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}".strip()
+
+
+@dataclass(frozen=True)
+class BrokenPlugin:
+    """A plug-in, or one name of it, that could not be taken up.
+
+    Attributes:
+        origin: distribution, version and entry point.
+        reason: why, in one line.
+        hint: what to do about it; empty when nothing better than reporting it is known.
+        error: the exception behind it, for `--strict-plugins`.
+    """
+
+    origin: Origin
+    reason: str
+    hint: str = ""
+    error: BaseException | None = None
+
+    def __str__(self) -> str:
+        mend = f" To mend it: {self.hint}." if self.hint else ""
+        return f"Plug-in {self.origin.entry_point!r} of {self.origin} is broken: {self.reason}.{mend}"
+
+
+@dataclass(frozen=True)
+class PluginEntry:
+    """One registered name.
+
+    Attributes:
+        kind: what it makes.
+        name: canonical name.
+        factory: import string, or the object itself.
+        options: pydantic model of its options, as an import string or itself; None when it has none.
+        summary: one line on what it is.
+        origin: distribution, version and entry point.
+        missing: requirements that are not met, each as pip writes it.
+        default: registered as the one used where nothing is named.
+    """
+
+    kind: Kind
+    name: str
+    factory: str | Callable[..., Any]
+    options: str | type[BaseModel] | None
+    summary: str
+    origin: Origin
+    missing: tuple[str, ...] = ()
+    default: bool = False
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise PluginError(
+                f"{self.name!r} cannot be the name of a {self.kind}: use letters, digits, dots and hyphens only."
+            )
+        for what, value in (("factory", self.factory), ("options", self.options)):
+            if isinstance(value, str) and not _IMPORT_STRING.fullmatch(value):
+                raise PluginError(
+                    f"The {what} {value!r} of {self.kind} {self.name!r} is no import string: "
+                    "write 'package.module:attribute'."
+                )
+        if not isinstance(self.factory, str) and not callable(self.factory):
+            raise PluginError(f"The factory of {self.kind} {self.name!r} is neither an import string nor callable.")
+
+    @property
+    def status(self) -> Status:
+        """Whether it can be used here, as far as is known without importing it."""
+        return "missing requirement" if self.missing else "ok"
+
+    @property
+    def hint(self) -> str:
+        """The pip line that brings what is missing; empty when nothing is."""
+        return pip_line(self.missing, self.origin.distribution) if self.missing else ""
+
+    def load_factory(self) -> Any:  # noqa: ANN401 - a callable, or a click command for trainers
+        """The factory, imported if need be.
+
+        Raises:
+            PluginError: when a requirement is missing or the import fails.
+        """
+        if self.missing:
+            raise PluginError(
+                f"The {self.kind} {self.name!r} of {self.origin} needs {', '.join(self.missing)}, which this "
+                f"environment does not have. Install it with: {self.hint}"
+            )
+        return self._load(self.factory, "factory")
+
+    def load_options(self) -> type[BaseModel] | None:
+        """The options model, imported if need be; None when the plug-in has no options.
+
+        Raises:
+            PluginError: when the import fails or what it names is no pydantic model.
+        """
+        if self.options is None:
+            return None
+        from pydantic import BaseModel
+
+        model: Any = self._load(self.options, "options model")
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            raise PluginError(
+                f"The options of {self.kind} {self.name!r} of {self.origin} are {model!r}, not a pydantic model. "
+                "This is a fault of the plug-in."
+            )
+        return model
+
+    def _load(self, what: Any, part: str) -> Any:  # noqa: ANN401 - whatever the plug-in registered
+        if not isinstance(what, str):
+            return what
+        try:
+            return load_import_string(what)
+        except Exception as exc:
+            mend = mending_line(exc, self.origin.distribution, what)
+            raise PluginError(
+                f"The {part} {what!r} of {self.kind} {self.name!r} ({self.origin}) cannot be imported: {describe(exc)}."
+                + (f" To mend it: {mend}." if mend else "")
+            ) from exc

@@ -1,0 +1,94 @@
+"""What a plug-in needs and does not find, and the pip line that mends it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import re
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+_MACHINERY = ("importlib", "metadata", "pluggy")
+
+
+def distribution_name(requirement: str) -> str:
+    """Name part of a requirement (`mace-torch[cuda]>=0.3` gives `mace-torch`)."""
+    return re.split(r"[^A-Za-z0-9._-]", requirement.strip(), maxsplit=1)[0]
+
+
+def is_met(requirement: str) -> bool:
+    """Whether `requirement` (as pip writes it, or just the name of a module) is installed, in a version that fits.
+
+    Raises:
+        ValueError: when it is no valid requirement.
+    """
+    from packaging.requirements import Requirement
+
+    parsed = Requirement(requirement)
+    try:
+        installed = importlib.metadata.version(parsed.name)
+    except importlib.metadata.PackageNotFoundError:
+        # A module without metadata (a vendored one, say), whose version nobody can tell.
+        return importlib.util.find_spec(parsed.name.replace("-", "_").split(".", maxsplit=1)[0]) is not None
+    return parsed.specifier.contains(installed, prereleases=True)
+
+
+def pip_line(requirements: Sequence[str], distribution: str) -> str:
+    """Command that installs `requirements`: an extra of `distribution` where one brings them all, else themselves."""
+    wanted = {_canonical(distribution_name(r)) for r in requirements}
+    for extra, brought in _extras(distribution).items():
+        if wanted <= brought:
+            return f"pip install '{distribution}[{extra}]'"
+    return "pip install " + " ".join(f"'{r}'" if re.search(r"[<>\[ ;]", r) else r for r in requirements)
+
+
+def mending_line(error: BaseException, distribution: str, own_module: str) -> str:
+    """Command that is likely to mend an import of `own_module` that ended with `error`; empty when none is known.
+
+    The name of a missing module is looked up among the requirements of `distribution`: a distribution's name need not
+    be that of its module, and its author knows which versions will do.
+    """
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return ""
+    module = error.name.split(".", maxsplit=1)[0]
+    if module == own_module.split(".", maxsplit=1)[0]:
+        return f"pip install --force-reinstall {distribution}"
+    for line in _requires(distribution):
+        requirement = line.partition(";")[0].strip()
+        if _canonical(distribution_name(requirement)).removeprefix("python-") == _canonical(module):
+            return pip_line([requirement], distribution)
+    return f"pip install {'--upgrade ' if module != error.name else ''}{module}"
+
+
+def describe(error: BaseException) -> str:
+    """`error` in one line: its type, the first line of its message, and where it was raised."""
+    message = str(error).strip().split("\n", maxsplit=1)[0].rstrip(".")
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_machinery(f.filename)]
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {message}{where}" if message else f"{type(error).__name__}{where}"
+
+
+def _is_machinery(filename: str) -> bool:
+    """Whether a frame's file is Python's import system, pluggy, or this package: no place to look for a fault."""
+    path = Path(filename)
+    return filename.startswith("<frozen") or path.parent == Path(__file__).parent or path.parent.name in _MACHINERY
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _requires(distribution: str) -> list[str]:
+    try:
+        return importlib.metadata.requires(distribution) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+
+
+def _extras(distribution: str) -> dict[str, set[str]]:
+    extras: dict[str, set[str]] = {}
+    for line in _requires(distribution):
+        if found := re.search(r"""extra\s*==\s*['"]([^'"]+)['"]""", line):
+            extras.setdefault(found.group(1), set()).add(_canonical(distribution_name(line)))
+    return extras

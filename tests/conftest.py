@@ -1,0 +1,26 @@
+"""Fixtures and settings that all tests share."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+import pytest
+from hypothesis import settings
+
+# The first call of a compiled library is slow, and a busy machine slower still: time is pytest-timeout's business.
+settings.register_profile("chggen", deadline=None)
+settings.load_profile("chggen")
+
+
+@pytest.fixture(autouse=True)
+def _own_plugins_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load the kit's own entry points only, so that no plug-in that happens to be installed changes a result."""
+    distribution = importlib.metadata.distribution("chggen-kit")
+    own = [e.name for e in distribution.entry_points.select(group="chggen_kit")]
+    monkeypatch.setenv("CHGGEN_PLUGINS", ",".join(own))
+
+
+@pytest.fixture
+def no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load no entry point at all."""
+    monkeypatch.setenv("CHGGEN_PLUGINS", "")
