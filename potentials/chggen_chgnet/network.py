@@ -50,7 +50,7 @@ def _split(perceptron: Any, width: int) -> _Message:  # noqa: ANN401 - chgnet ha
     )
     stacked = torch.cat([core[0].weight, gate[0].weight]).t()
     return _Message(
-        weights=tuple(part.contiguous() for part in stacked.split(width)),
+        weights=tuple(part.contiguous() for part in stacked.chunk(core[0].in_features // width)),
         bias=torch.cat([core[0].bias, gate[0].bias]),
         gate=_Gate((core[1], gate[1]) if len(core) > 1 else None, (perceptron.bn1, perceptron.bn2)),
     )
@@ -80,15 +80,13 @@ class EnergyNetwork:
         basis = _radial(length, model.bond_basis_expansion.rbf_expansion_ag)
         bond = model.bond_embedding(basis)
         atom_weight = model.bond_weights_ag(basis)
-        angle = bond_weight = None
-        if graph.angle_centre.numel():
-            short = length[:n_short]
-            bond_weight = model.bond_weights_bg(_radial(short, model.bond_basis_expansion.rbf_expansion_bg))
-            angle = self._angle_features(vector[:n_short] / short[:, None], graph)
+        short = length[:n_short]
+        bond_weight = model.bond_weights_bg(_radial(short, model.bond_basis_expansion.rbf_expansion_bg))
+        angle = self._angle_features(vector[:n_short] / short[:, None], graph)
         atom = model.atom_embedding(species - 1)
         for index, layer in enumerate(model.atom_conv_layers):
             atom = atom + layer.mlp_out(self._atom_update(self.atom_messages[index], atom, bond, atom_weight, graph))
-            if index == len(self.bond_messages) or angle is None:
+            if index == len(self.bond_messages):
                 continue
             update = self._bond_update(self.bond_messages[index], atom, bond, angle, bond_weight, graph)
             changed = bond[:n_short] + model.bond_conv_layers[index].mlp_out(update)

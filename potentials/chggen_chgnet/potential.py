@@ -9,14 +9,14 @@ import io
 from typing import Any
 
 import torch
+from chggen_kit.errors import CheckpointError, InputError
+from chggen_kit.interfaces import Evaluation, Potential, PotentialInfo
+from chggen_kit.state import CrystalBatch
 from torch import Tensor
 
 from chggen_chgnet.graph import build_graph
 from chggen_chgnet.network import EnergyNetwork
 from chggen_chgnet.options import ChgnetOptions
-from chggen_kit.errors import CheckpointError, InputError
-from chggen_kit.interfaces import Evaluation, Potential, PotentialInfo
-from chggen_kit.state import CrystalBatch
 
 _FILES = {
     "0.3.0": "0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar",
@@ -49,7 +49,8 @@ def _load_model(options: ChgnetOptions) -> Any:  # noqa: ANN401 - chgnet has no 
     from chgnet.model import CHGNet
 
     path = importlib.resources.files("chgnet") / "pretrained" / _FILES[options.weights]
-    advice = f"The chgnet package found is version {importlib.metadata.version('chgnet')}; 0.4.0 and later are known to work."
+    version = importlib.metadata.version("chgnet")
+    advice = f"The chgnet package found is version {version}; 0.4.0 and later are known to work."
     if not path.is_file():
         raise CheckpointError(f"The chgnet package holds no weights {options.weights!r} ({path} is missing). {advice}")
     with importlib.resources.as_file(path) as file:
@@ -100,7 +101,7 @@ class ChgnetPotential(Potential):
         Raises:
             InputError: when an element is not covered.
         """
-        unknown = set(batch.species.unique().tolist()) - self._info.elements
+        unknown = set(batch.species.tolist()) - self._info.elements
         if unknown:
             raise InputError(
                 f"{self._info.name} does not cover the elements with atomic numbers {sorted(unknown)}. "
