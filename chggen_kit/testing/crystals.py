@@ -1,8 +1,9 @@
-"""Textbook crystals for checks and tests: real compounds, built from their prototypes."""
+"""Small textbook crystals for checks and tests, built from their Wyckoff positions; nothing is read from files."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
+from itertools import pairwise
 
 import torch
 
@@ -10,67 +11,93 @@ from chggen_kit.errors import InputError
 from chggen_kit.state import CrystalBatch
 from chggen_kit.torus import to_fractional, wrap
 
-_CELLS: dict[str, tuple[list[list[float]], list[int], list[list[float]]]] = {
-    # Lattice constants in Å at room temperature.
-    "NaCl": (
-        [[0.0, 2.82, 2.82], [2.82, 0.0, 2.82], [2.82, 2.82, 0.0]],
-        [11, 17],
-        [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]],
-    ),
-    "CsCl": ([[4.12, 0.0, 0.0], [0.0, 4.12, 0.0], [0.0, 0.0, 4.12]], [55, 17], [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]]),
-    "ZnS": (
-        [[0.0, 2.705, 2.705], [2.705, 0.0, 2.705], [2.705, 2.705, 0.0]],
-        [30, 16],
-        [[0.0, 0.0, 0.0], [0.25, 0.25, 0.25]],
-    ),
-    "SrTiO3": (
-        [[3.905, 0.0, 0.0], [0.0, 3.905, 0.0], [0.0, 0.0, 3.905]],
-        [38, 22, 8, 8, 8],
-        [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, 0.5, 0.0], [0.5, 0.0, 0.5], [0.0, 0.5, 0.5]],
-    ),
-    "CaF2": (
-        [[0.0, 2.731, 2.731], [2.731, 0.0, 2.731], [2.731, 2.731, 0.0]],
-        [20, 9, 9],
-        [[0.0, 0.0, 0.0], [0.25, 0.25, 0.25], [0.75, 0.75, 0.75]],
-    ),
-    "TiO2": (
-        [[4.594, 0.0, 0.0], [0.0, 4.594, 0.0], [0.0, 0.0, 2.959]],
-        [22, 22, 8, 8, 8, 8],
+_FACES = ((0.0, 0.0, 0.0), (0.5, 0.5, 0.0), (0.5, 0.0, 0.5), (0.0, 0.5, 0.5))
+
+
+def _faces(shift: float) -> list[tuple[float, float, float]]:
+    return [(a + shift, b + shift, c + shift) for a, b, c in _FACES]
+
+
+def rocksalt(cation: int, anion: int, a: float) -> CrystalBatch:
+    """Conventional cell of rocksalt, 8 atoms; `a` in Å."""
+    return _cubic(a, [cation] * 4 + [anion] * 4, _faces(0.0) + _faces(0.5))
+
+
+def zincblende(cation: int, anion: int, a: float) -> CrystalBatch:
+    """Conventional cell of zincblende (diamond for two equal species), 8 atoms; `a` in Å."""
+    return _cubic(a, [cation] * 4 + [anion] * 4, _faces(0.0) + _faces(0.25))
+
+
+def fluorite(cation: int, anion: int, a: float) -> CrystalBatch:
+    """Conventional cell of fluorite, 12 atoms; `a` in Å."""
+    return _cubic(a, [cation] * 4 + [anion] * 8, _faces(0.0) + _faces(0.25) + _faces(0.75))
+
+
+def perovskite(a_site: int, b_site: int, anion: int, a: float) -> CrystalBatch:
+    """Cubic perovskite, 5 atoms; `a` in Å."""
+    sites = [(0.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, 0.5, 0.0), (0.5, 0.0, 0.5), (0.0, 0.5, 0.5)]
+    return _cubic(a, [a_site, b_site, anion, anion, anion], sites)
+
+
+def caesium_chloride(cation: int, anion: int, a: float) -> CrystalBatch:
+    """Caesium chloride structure, 2 atoms; `a` in Å."""
+    return _cubic(a, [cation, anion], [(0.0, 0.0, 0.0), (0.5, 0.5, 0.5)])
+
+
+def face_centred(element: int, a: float) -> CrystalBatch:
+    """Conventional cell of a face-centred cubic element, 4 atoms; `a` in Å."""
+    return _cubic(a, [element] * 4, list(_FACES))
+
+
+def _cubic(a: float, species: list[int], sites: list[tuple[float, float, float]]) -> CrystalBatch:
+    return CrystalBatch(
+        frac_coords=torch.tensor(sites, dtype=torch.float64),
+        lattice=a * torch.eye(3, dtype=torch.float64)[None],
+        species=torch.tensor(species, dtype=torch.int64),
+        num_atoms=torch.tensor([len(species)]),
+    )
+
+
+def textbook_crystals() -> CrystalBatch:
+    """Ten textbook crystals with lattice parameters from experiment, rounded; 2 to 12 atoms each."""
+    return CrystalBatch.concatenate(
         [
-            [0.0, 0.0, 0.0],
-            [0.5, 0.5, 0.5],
-            [0.305, 0.305, 0.0],
-            [0.695, 0.695, 0.0],
-            [0.195, 0.805, 0.5],
-            [0.805, 0.195, 0.5],
-        ],
-    ),
-}
+            rocksalt(11, 17, 5.64),
+            rocksalt(12, 8, 4.21),
+            fluorite(20, 9, 5.46),
+            fluorite(40, 8, 5.09),
+            zincblende(30, 16, 5.41),
+            zincblende(14, 14, 5.43),
+            perovskite(38, 22, 8, 3.91),
+            caesium_chloride(55, 17, 4.12),
+            face_centred(29, 3.61),
+            face_centred(13, 4.05),
+        ]
+    )
 
-TEXTBOOK = tuple(_CELLS)
-"""Names of the crystals that `textbook` builds."""
 
-
-def textbook(names: Sequence[str] = TEXTBOOK, *, rattle_A: float = 0.0, seed: int = 0) -> CrystalBatch:
-    """Batch (float64) of the named crystals, each atom displaced by a normal of `rattle_A` Å along every axis."""
-    cells = [_CELLS[name] for name in names]
-    counts = torch.tensor([len(species) for _, species, _ in cells])
-    lattice = torch.tensor([cell for cell, _, _ in cells], dtype=torch.float64)
-    frac = torch.tensor([row for _, _, coords in cells for row in coords], dtype=torch.float64)
+def disturbed(batch: CrystalBatch, *, rattle_A: float, strain: float, seed: int) -> CrystalBatch:
+    """Copy with normal displacements of standard deviation `rattle_A` Å and normal symmetric strains of size `strain`."""
     generator = torch.Generator().manual_seed(seed)
-    noise = rattle_A * torch.randn(frac.shape, generator=generator, dtype=torch.float64)
-    index = torch.repeat_interleave(torch.arange(len(names)), counts)
-    species = torch.tensor([z for _, row, _ in cells for z in row])
-    return CrystalBatch(wrap(frac + to_fractional(noise, lattice, index)), lattice, species, counts)
+    distortion = strain * torch.randn(batch.n_crystals, 3, 3, generator=generator, dtype=torch.float64)
+    lattice = batch.lattice @ (torch.eye(3, dtype=torch.float64) + (distortion + distortion.transpose(1, 2)) / 2)
+    moved = rattle_A * torch.randn(batch.n_atoms, 3, generator=generator, dtype=torch.float64)
+    frac = wrap(batch.frac_coords + to_fractional(moved, lattice, batch.crystal_index))
+    return CrystalBatch(frac, lattice, batch.species, batch.num_atoms)
 
 
-def covered(elements: Collection[int]) -> tuple[str, ...]:
-    """Names of the textbook crystals made of `elements` (atomic numbers) alone.
+def covered(batch: CrystalBatch, elements: Collection[int]) -> CrystalBatch:
+    """The crystals of `batch` that are made of `elements` (atomic numbers) alone.
 
     Raises:
         InputError: when there is none.
     """
-    names = tuple(name for name, (_, species, _) in _CELLS.items() if set(species) <= set(elements))
-    if not names:
-        raise InputError("None of the textbook crystals is made of the elements covered; give a batch of your own.")
-    return names
+    bounds = batch.offsets.tolist()
+    chosen = [
+        crystal
+        for crystal, (low, high) in enumerate(pairwise(bounds))
+        if set(batch.species[low:high].tolist()) <= set(elements)
+    ]
+    if not chosen:
+        raise InputError("No crystal of the batch is made of the elements covered; give a batch of your own.")
+    return batch.select(chosen)

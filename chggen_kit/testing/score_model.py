@@ -14,7 +14,7 @@ from chggen_kit.interfaces.processes import KernelOptions, Step
 from chggen_kit.interfaces.sampler import CrystalId
 from chggen_kit.interfaces.score_model import ScoreModel
 from chggen_kit.state import FIELD_NAMES, CrystalBatch, Fields, Known
-from chggen_kit.testing.crystals import covered, textbook
+from chggen_kit.testing.crystals import covered, disturbed, textbook_crystals
 from chggen_kit.testing.report import ConformanceReport, LawResult
 from chggen_kit.torus import to_cartesian, wrap
 
@@ -41,7 +41,7 @@ def check_score_model(model: ScoreModel, batch: CrystalBatch | None = None) -> C
         A report with one result a law; `report.raise_if_failed()` raises `PluginError` with the table.
     """
     if batch is None:
-        batch = textbook(covered(model.capabilities.elements), rattle_A=0.1)
+        batch = disturbed(covered(textbook_crystals(), model.capabilities.elements), rattle_A=0.1, strain=0.0, seed=0)
     results: list[LawResult] = []
     checks: tuple[Check, ...] = (
         _check_declarations,

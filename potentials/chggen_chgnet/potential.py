@@ -1,0 +1,167 @@
+"""CHGNet as a `Potential`: one forward pass for the batch, one backward pass for forces and stresses together."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.resources
+import io
+from typing import Any
+
+import torch
+from chggen_kit.errors import CheckpointError, InputError
+from chggen_kit.interfaces import Evaluation, Potential, PotentialInfo
+from chggen_kit.state import CrystalBatch
+from torch import Tensor
+
+from chggen_chgnet.graph import build_graph
+from chggen_chgnet.network import EnergyNetwork
+from chggen_chgnet.options import ChgnetOptions
+
+_FILES = {
+    "0.3.0": "0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar",
+    "r2scan": "r2scan/chgnet_r2scan_transfer_learning_e15f36s161m23.pth.tar",
+}
+_FRAMES = {"0.3.0": "mp2020-corrected", "r2scan": "r2scan"}
+_UNTRAINED = {"0.3.0": frozenset({84, 85, 86, 87, 88}), "r2scan": frozenset({70, 84, 85, 86, 87, 88})}
+"""Elements below 95 that the training sets (MPtrj; MP r2SCAN) do not hold; their embeddings are random numbers."""
+_MAX_ATOMS_PER_BATCH = 128
+"""Larger batches do not fit the CPU's caches and are slower per atom."""
+_MIN_VOLUME_PER_ATOM = 1.0
+"""Å^3; denser cells have collapsed (metallic hydrogen has 2), and their neighbours would fill the memory."""
+_MAX_IMAGES = 20_000
+"""Translations within the cutoff; a cell with more is a needle or a sheet of almost no thickness."""
+_MIN_DISTANCE = 0.01
+"""Å; atoms closer than this coincide, and the basis functions divide by their distance."""
+
+
+def load(options: ChgnetOptions) -> ChgnetPotential:
+    """CHGNet with the weights of the installed `chgnet` package.
+
+    Raises:
+        CheckpointError: when the package holds no such weights, or weights of another architecture.
+        InputError: when the device does not exist here.
+    """
+    return ChgnetPotential(_load_model(options), options)
+
+
+def _load_model(options: ChgnetOptions) -> Any:  # noqa: ANN401 - chgnet has no type information
+    from chgnet.model import CHGNet
+
+    path = importlib.resources.files("chgnet") / "pretrained" / _FILES[options.weights]
+    version = importlib.metadata.version("chgnet")
+    advice = f"The chgnet package found is version {version}; 0.4.0 and later are known to work."
+    if not path.is_file():
+        raise CheckpointError(f"The chgnet package holds no weights {options.weights!r} ({path} is missing). {advice}")
+    with importlib.resources.as_file(path) as file:
+        state = torch.load(file, map_location="cpu", weights_only=True)["model"]
+    arguments = {**state["model_args"], "mlp_out_bias": False, "version": options.weights}
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # chgnet announces itself on stdout
+            model = CHGNet(**arguments)
+        model.load_state_dict(state["state_dict"])
+    except (RuntimeError, TypeError) as error:
+        raise CheckpointError(
+            f"The weights {options.weights!r} do not fit chgnet's network: {error} {advice}"
+        ) from error
+    try:
+        return model.to(options.device).requires_grad_(requires_grad=False).eval()
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA raises AssertionError
+        raise InputError(f"CHGNet cannot run on device {options.device!r}: {error}. Use 'cpu'.") from error
+
+
+class ChgnetPotential(Potential):
+    """CHGNet (Deng et al., Nature Machine Intelligence 5, 1031 (2023)).
+
+    Energies are those of `chgnet.model.CHGNet.predict_structure` times the number of atoms. A crystal gets NaN when its
+    coordinates are not finite, its cell has collapsed (below 1 Å^3/atom) or is flat, two atoms coincide, or an atom
+    has no neighbour within 6 Å (CHGNet has no value for it).
+    """
+
+    def __init__(self, model: Any, options: ChgnetOptions) -> None:  # noqa: ANN401 - chgnet has no type information
+        self._network = EnergyNetwork(model)
+        self._device = torch.device(options.device)
+        self._info = PotentialInfo(
+            name=f"chgnet-{options.weights}",
+            energy_frame=_FRAMES[options.weights],
+            elements=frozenset(range(1, 95)) - _UNTRAINED[options.weights],
+            cutoff_A=self._network.bond_cutoff,
+            max_atoms_per_batch=_MAX_ATOMS_PER_BATCH,
+            licence="BSD-3-Clause",
+        )
+
+    @property
+    def info(self) -> PotentialInfo:
+        """What the potential is."""
+        return self._info
+
+    def evaluate(self, batch: CrystalBatch) -> Evaluation:
+        """Energies, forces and stresses of `batch`.
+
+        Raises:
+            InputError: when an element is not covered.
+        """
+        unknown = set(batch.species.tolist()) - self._info.elements
+        if unknown:
+            raise InputError(
+                f"{self._info.name} does not cover the elements with atomic numbers {sorted(unknown)}. "
+                "Choose another potential or composition."
+            )
+        batch = batch.to(dtype=torch.float64, device="cpu")
+        result = Evaluation(
+            energies=torch.full((batch.n_crystals,), torch.nan, dtype=torch.float64),
+            forces=torch.full((batch.n_atoms, 3), torch.nan, dtype=torch.float64),
+            stresses=torch.full((batch.n_crystals, 3, 3), torch.nan, dtype=torch.float64),
+        )
+        usable = _usable(batch, self._network.bond_cutoff)
+        crystals = usable.nonzero()[:, 0]
+        if crystals.numel() == 0:
+            return result
+        part = batch if bool(usable.all()) else batch.select(crystals.tolist())
+        energies, forces, stresses = self._evaluate_usable(part)
+        result.energies[crystals] = energies
+        result.forces[usable[batch.crystal_index]] = forces
+        result.stresses[crystals] = stresses
+        return result
+
+    def _evaluate_usable(self, batch: CrystalBatch) -> tuple[Tensor, Tensor, Tensor]:
+        graph = build_graph(batch, self._network.bond_cutoff, self._network.angle_cutoff)
+        vector = graph.vector.clone().to(self._device).requires_grad_()
+        site = self._network(batch.species.to(self._device), graph.to(self._device), vector)
+        (slope,) = torch.autograd.grad(site.sum(), vector)
+        site, slope = site.detach().cpu(), slope.cpu()
+        crystal = batch.crystal_index
+        energies = site.new_zeros(batch.n_crystals).index_add_(0, crystal, site)
+        # A bond vector is x_second + translation - x_first, and becomes r (1 + strain) under strain.
+        forces = slope.new_zeros(batch.n_atoms, 3).index_add_(0, graph.first, slope).index_add_(0, graph.second, -slope)
+        outer = graph.vector[:, :, None] * slope[:, None, :]
+        virial = outer.new_zeros(batch.n_crystals, 3, 3).index_add_(0, crystal[graph.first], outer)
+        stresses = (virial + virial.transpose(1, 2)) / (2 * batch.volumes[:, None, None])
+        bad = _undefined(batch, graph.first, graph.second, graph.vector)
+        bad |= ~torch.isfinite(energies) | ~torch.isfinite(stresses).flatten(1).all(dim=1)
+        energies[bad], stresses[bad], forces[bad[crystal]] = torch.nan, torch.nan, torch.nan
+        return energies, forces, stresses
+
+
+def _usable(batch: CrystalBatch, cutoff: float) -> Tensor:
+    """Crystals for which a graph can be built at all `[n_crystals]`."""
+    atoms_finite = torch.isfinite(batch.frac_coords).all(dim=1)
+    broken = torch.zeros(batch.n_crystals, dtype=torch.int64).index_add_(0, batch.crystal_index, (~atoms_finite).long())
+    finite = (broken == 0) & torch.isfinite(batch.lattice).flatten(1).all(dim=1)
+    cell = torch.where(finite[:, None, None], batch.lattice, torch.eye(3, dtype=torch.float64))
+    volume = torch.linalg.det(cell).abs()
+    roomy = volume >= _MIN_VOLUME_PER_ATOM * batch.num_atoms
+    roomy &= volume > 1e-8 * cell.norm(dim=-1).amax(dim=-1) ** 3
+    cell = torch.where(roomy[:, None, None], cell, torch.eye(3, dtype=torch.float64))
+    images = (2 * torch.floor(cutoff * torch.linalg.inv(cell).norm(dim=-2) + 0.5) + 1).prod(dim=-1)
+    return finite & roomy & (images <= _MAX_IMAGES)
+
+
+def _undefined(batch: CrystalBatch, first: Tensor, second: Tensor, vector: Tensor) -> Tensor:
+    """Crystals with coinciding or isolated atoms `[n_crystals]`."""
+    bonds = torch.bincount(torch.cat([first, second]), minlength=batch.n_atoms)
+    coinciding = batch.crystal_index[first[vector.norm(dim=1) < _MIN_DISTANCE]]
+    bad = torch.zeros(batch.n_crystals, dtype=torch.bool)
+    bad[batch.crystal_index[bonds == 0]] = True
+    bad[coinciding] = True
+    return bad
