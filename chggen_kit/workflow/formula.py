@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
+import warnings
 from difflib import get_close_matches
 
 from pymatgen.core import Composition, Element
@@ -165,3 +167,11 @@ def parse_elements(text: str, composition: Composition) -> tuple[str, ...]:
             "at least one element that is not a guest."
         )
     return tuple(elements)
+
+
+def electronegativity(symbol: str) -> float:
+    """Pauling electronegativity; minus infinity for elements without one (light noble gases)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pymatgen warns of elements without a value, which are dealt with here
+        value = float(Element(symbol).X)
+    return value if math.isfinite(value) else -math.inf
