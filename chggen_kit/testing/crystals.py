@@ -77,7 +77,7 @@ def textbook_crystals() -> CrystalBatch:
 
 
 def disturbed(batch: CrystalBatch, *, rattle_A: float, strain: float, seed: int) -> CrystalBatch:
-    """Copy with normal displacements of standard deviation `rattle_A` Å and normal symmetric strains of size `strain`."""
+    """Copy with normal displacements (standard deviation `rattle_A`, Å) and normal symmetric strains (`strain`)."""
     generator = torch.Generator().manual_seed(seed)
     distortion = strain * torch.randn(batch.n_crystals, 3, 3, generator=generator, dtype=torch.float64)
     lattice = batch.lattice @ (torch.eye(3, dtype=torch.float64) + (distortion + distortion.transpose(1, 2)) / 2)
