@@ -25,13 +25,14 @@ class Selection:
     """Which structures of a data set to use.
 
     Attributes:
-        split: value of the row's `suggested_split` (or `split`); rows without one are used; None uses all rows.
+        split: value of the row's `suggested_split` (or `split`); None uses all rows.
         max_atoms: largest number of atoms.
         max_above_hull: largest energy above the hull in eV/atom (`e_above_hull`); unknown energies are used.
         held_out: formulas to leave out, in canonical form.
         min_volume: smallest and
         max_volume: largest volume per atom in Å^3; others are taken for damaged rows (hydrogen at 200 GPa has 2,
             xenon 60).
+        named_split_only: whether to leave out rows that name no split.
     """
 
     split: str | None = "train"
@@ -40,11 +41,13 @@ class Selection:
     held_out: frozenset[str] = frozenset()
     min_volume: float = 3.0
     max_volume: float = 90.0
+    named_split_only: bool = False
 
     def reason_against(self, record: StructureRecord) -> str | None:
         """Why `record` is left out, or None."""
-        split = record.metadata.get("suggested_split", record.metadata.get("split"))
-        if self.split is not None and split not in {None, "", self.split}:
+        split = record.metadata.get("suggested_split", record.metadata.get("split")) or None
+        fits = split == self.split or (split is None and not self.named_split_only)
+        if self.split is not None and not fits:
             return "other split"
         if record.n_atoms > self.max_atoms:
             return f"more than {self.max_atoms} atoms"
@@ -118,6 +121,12 @@ def select_structures(paths: Sequence[Path], selection: Selection) -> tuple[list
     left_out.update(unreadable)
     _LOG.info("using %d structures; left out: %s", len(kept), dict(left_out))
     return kept, dict(left_out)
+
+
+def sample_records(records: Sequence[StructureRecord], count: int) -> list[StructureRecord]:
+    """At most `count` of `records`, drawn with a fixed seed: the same rows every time."""
+    order = torch.randperm(len(records), generator=generator_of(0, "validation", 0)).tolist()
+    return [records[i] for i in order[:count]]
 
 
 class BatchPlan:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch_geometric.utils import to_dense_batch
 
 from chggen_kit.torus import Neighbours, neighbours
 
@@ -57,16 +58,13 @@ def build_graph(frac: Tensor, lattice: Tensor, num_atoms: Tensor, cutoff: float)
 def pad_neighbours(edges: Neighbours, *, n_atoms: int) -> Graph:
     """Lay `edges`, sorted by target, out in rows."""
     counts = torch.bincount(edges.target, minlength=n_atoms)
+    # At least one slot, so that shapes stay plain where no atom has a neighbour.
+    widest = max(int(counts.max()), 1)
+    source, filled = to_dense_batch(edges.source, edges.target, batch_size=n_atoms, max_num_nodes=widest)
+    vector, _ = to_dense_batch(edges.vector, edges.target, batch_size=n_atoms, max_num_nodes=widest)
     by_count = torch.argsort(counts, stable=True)
-    starts = counts.cumsum(0) - counts
-    # One row more, of zeros, is what empty slots refer to.
-    source = torch.cat([edges.source, edges.source.new_zeros(1)])
-    vector = torch.cat([edges.vector, edges.vector.new_zeros(1, 3)])
     buckets = []
     for atoms in by_count.tensor_split(min(_BUCKETS, n_atoms)):
         width = max(int(counts[atoms[-1]]), 1)
-        slots = torch.arange(width, device=counts.device)
-        filled = slots < counts[atoms, None]
-        edge = torch.where(filled, starts[atoms, None] + slots, edges.source.shape[0])
-        buckets.append(Bucket(atoms, source[edge], vector[edge], filled))
+        buckets.append(Bucket(atoms, source[atoms, :width], vector[atoms, :width], filled[atoms, :width]))
     return Graph(tuple(buckets), torch.argsort(by_count))

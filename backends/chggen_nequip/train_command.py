@@ -184,16 +184,9 @@ def _data(paths: tuple[Path, ...], out: Path, given: dict[str, Any]) -> tuple[Cr
 
 
 def _validation_records(paths: tuple[Path, ...], given: dict[str, Any]) -> list[Any]:
-    import torch
-
-    from chggen_nequip.dataset import Selection, generator_of, select_structures
+    from chggen_nequip.dataset import Selection, sample_records, select_structures
 
     if given["validation_split"] == given["split"]:
         raise click.BadParameter("must differ from --split.", param_hint="--validation-split")
-    selection = Selection(given["validation_split"], _VALIDATION_ATOMS, given["max_above_hull"])
-    records = [
-        r for r in select_structures(paths, selection)[0]
-        if given["validation_split"] in {r.metadata.get("suggested_split"), r.metadata.get("split")}
-    ]
-    order = torch.randperm(len(records), generator=generator_of(0, "validation", 0)).tolist()
-    return [records[i] for i in order[:_VALIDATION_ROWS]]
+    selection = Selection(given["validation_split"], _VALIDATION_ATOMS, given["max_above_hull"], named_split_only=True)
+    return sample_records(select_structures(paths, selection)[0], _VALIDATION_ROWS)
