@@ -1,0 +1,140 @@
+"""Checkpoints: one safetensors file that holds the weights, and all that is needed to use them, in its header."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chggen_kit.errors import CheckpointError
+from chggen_nequip.network import Architecture, ScoreNetwork
+
+FORMAT = "chggen-nequip-1"
+"""Written into every file; a change of the format or of what a weight means changes it."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network and its facts.
+
+    Attributes:
+        network: in evaluation mode, float32.
+        sigma_min: smallest and
+        sigma_max: largest noise level in Å that it was trained on.
+        elements: atomic numbers that it was trained on.
+        max_atoms: atoms of the largest crystal that it was trained on.
+        facts: how it was trained (free form, JSON).
+        sha256: of the file, hexadecimal; empty for a checkpoint that was never written.
+    """
+
+    network: ScoreNetwork
+    sigma_min: float
+    sigma_max: float
+    elements: frozenset[int]
+    max_atoms: int
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write `checkpoint` to `path`, through a temporary name."""
+    from safetensors.torch import save_file
+
+    header = {
+        "format": FORMAT,
+        "architecture": json.dumps(checkpoint.network.architecture.to_dict()),
+        "sigma_min": repr(checkpoint.sigma_min),
+        "sigma_max": repr(checkpoint.sigma_max),
+        "elements": json.dumps(sorted(checkpoint.elements)),
+        "max_atoms": str(checkpoint.max_atoms),
+        "facts": json.dumps(dict(checkpoint.facts)),
+    }
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.network.state_dict().items()}
+    temporary = path.with_name(f".{path.name}.partial")
+    save_file(weights, temporary, metadata=header)
+    temporary.replace(path)
+
+
+def load_checkpoint(path: Path, *, sha256: str | None = None) -> Checkpoint:
+    """Read a checkpoint, executing nothing that it holds.
+
+    Args:
+        path: the `.safetensors` file.
+        sha256: expected checksum, hexadecimal; None accepts any.
+
+    Raises:
+        CheckpointError: when the file is missing, damaged, of another format or architecture, holds other weights
+            than the architecture needs, or has another checksum.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    if not path.is_file():
+        raise CheckpointError(f"There is no checkpoint at {path}. Check the path given by the option `checkpoint`.")
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if sha256 is not None and digest != sha256:
+        raise CheckpointError(
+            f"The checkpoint {path} has the SHA-256 {digest}, its model card says {sha256}. It was changed or damaged; "
+            "install the package again."
+        )
+    try:
+        weights = load(content)
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"The checkpoint {path} is not a readable safetensors file ({error}). It is probably truncated or of "
+            "another kind; copy or download it again."
+        ) from error
+    header = _header(content, path)
+    try:
+        architecture = Architecture.from_dict(json.loads(header["architecture"]))
+        network = ScoreNetwork(architecture)
+        result = Checkpoint(
+            network=network,
+            sigma_min=float(header["sigma_min"]),
+            sigma_max=float(header["sigma_max"]),
+            elements=frozenset(int(z) for z in json.loads(header["elements"])),
+            max_atoms=int(header["max_atoms"]),
+            facts=json.loads(header["facts"]),
+            sha256=digest,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"The header of the checkpoint {path} is incomplete or not valid ({error!r}). It was written by another "
+            "version of chggen-kit or edited by hand; train or download it again."
+        ) from error
+    _load_strictly(network, weights, path)
+    network.eval()
+    return result
+
+
+def _header(content: bytes, path: Path) -> dict[str, str]:
+    """The strings in a safetensors header (which the library has parsed, so it is well formed)."""
+    size = int.from_bytes(content[:8], "little")
+    header: dict[str, str] = json.loads(content[8 : 8 + size]).get("__metadata__", {})
+    if header.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} is a safetensors file of the format {header.get('format')!r}, not {FORMAT!r}: the weights of another "
+            "model, or of another version of chggen-kit. Give a file written by `chggen train nequip`."
+        )
+    return header
+
+
+def _load_strictly(network: ScoreNetwork, weights: Mapping[str, Any], path: Path) -> None:
+    expected = network.state_dict()
+    missing, extra = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
+    shapes = [
+        f"{name} is {tuple(weights[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in sorted(expected.keys() & weights.keys())
+        if weights[name].shape != expected[name].shape
+    ]
+    if missing or extra or shapes:
+        raise CheckpointError(
+            f"The weights in {path} do not fit the architecture that its header names: missing {missing[:5]}, "
+            f"not wanted {extra[:5]}, wrong shapes {shapes[:5]}. The file was put together from different models; "
+            "use the file as training wrote it."
+        )
+    network.load_state_dict(weights)

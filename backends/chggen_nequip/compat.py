@@ -1,0 +1,15 @@
+"""The parts of e3nn that the network uses, imported so that e3nn 0.4.4 and 0.5 or newer both work."""
+
+from __future__ import annotations
+
+import torch
+
+# e3nn 0.4.4 unpickles its own table of Wigner constants, slices included, with torch.load, whose default became
+# weights_only in torch 2.6; naming `slice` as harmless is all that it takes.
+if hasattr(torch.serialization, "add_safe_globals"):
+    torch.serialization.add_safe_globals([slice])
+
+from e3nn import o3
+from e3nn.nn import Gate
+
+__all__ = ["Gate", "o3"]

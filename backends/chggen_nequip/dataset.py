@@ -1,0 +1,173 @@
+"""The training set: selection, compact tensors, and batches by size that follow from (seed, step) alone."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chggen_kit.errors import InputError
+from chggen_kit.io.readers import StructureRecord, read_structures
+from chggen_kit.state import CrystalBatch
+from chggen_kit.torus import wrap
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which structures of a data set to use.
+
+    Attributes:
+        split: value of the row's `suggested_split` (or `split`); None uses all rows.
+        max_atoms: largest number of atoms.
+        max_above_hull: largest energy above the hull in eV/atom (`e_above_hull`); unknown energies are used.
+        held_out: formulas to leave out, in canonical form.
+        min_volume: smallest and
+        max_volume: largest volume per atom in Å^3; others are taken for damaged rows (hydrogen at 200 GPa has 2,
+            xenon 60).
+        named_split_only: whether to leave out rows that name no split.
+    """
+
+    split: str | None = "train"
+    max_atoms: int = 32
+    max_above_hull: float = 0.1
+    held_out: frozenset[str] = frozenset()
+    min_volume: float = 3.0
+    max_volume: float = 90.0
+    named_split_only: bool = False
+
+    def reason_against(self, record: StructureRecord) -> str | None:
+        """Why `record` is left out, or None."""
+        split = record.metadata.get("suggested_split", record.metadata.get("split")) or None
+        fits = split == self.split or (split is None and not self.named_split_only)
+        if self.split is not None and not fits:
+            return "other split"
+        if record.n_atoms > self.max_atoms:
+            return f"more than {self.max_atoms} atoms"
+        energy = record.metadata.get("e_above_hull")
+        if energy not in {None, ""} and float(energy) >= self.max_above_hull:
+            return f"{self.max_above_hull} eV/atom or more above the hull"
+        if not self.min_volume <= record.volume_per_atom <= self.max_volume:
+            return "implausible volume"
+        if record.formula in self.held_out:
+            return "held-out formula"
+        return None
+
+
+@dataclass(frozen=True)
+class CrystalSet:
+    """Many crystals laid end to end, float32.
+
+    Attributes:
+        batch: all of them.
+    """
+
+    batch: CrystalBatch
+
+    def __len__(self) -> int:
+        return self.batch.n_crystals
+
+    def save(self, path: Path) -> None:
+        """Write the tensors, and nothing else."""
+        batch = self.batch
+        tensors = (batch.frac_coords, batch.lattice, batch.species, batch.num_atoms)
+        torch.save(dict(zip(("frac_coords", "lattice", "species", "num_atoms"), tensors, strict=True)), path)
+
+    @classmethod
+    def load(cls, path: Path) -> CrystalSet:
+        """Read what `save` wrote."""
+        return cls(CrystalBatch(**torch.load(path, weights_only=True)))
+
+    @classmethod
+    def from_records(cls, records: Iterable[StructureRecord]) -> CrystalSet:
+        """Pack `records`.
+
+        Raises:
+            InputError: when there are none.
+        """
+        rows = list(records)
+        if not rows:
+            raise InputError("No structure is left to train on. See the log for why rows were left out.")
+        frac = wrap(torch.from_numpy(np.concatenate([r.frac_coords for r in rows]))).float()
+        return cls(
+            CrystalBatch(
+                frac_coords=torch.where(frac >= 1, torch.zeros_like(frac), frac),
+                lattice=torch.from_numpy(np.stack([r.lattice for r in rows])).float(),
+                species=torch.from_numpy(np.concatenate([r.species for r in rows])),
+                num_atoms=torch.tensor([r.n_atoms for r in rows], dtype=torch.int64),
+            )
+        )
+
+
+def select_structures(paths: Sequence[Path], selection: Selection) -> tuple[list[StructureRecord], dict[str, int]]:
+    """Structures of all `paths` that `selection` lets through, and counts of the others by reason."""
+    kept: list[StructureRecord] = []
+    left_out: Counter[str] = Counter()
+    unreadable: Counter[str] = Counter()
+    for path in paths:
+        for record in read_structures(path, unreadable):
+            reason = selection.reason_against(record)
+            if reason is None:
+                kept.append(record)
+            else:
+                left_out[reason] += 1
+    left_out.update(unreadable)
+    _LOG.info("using %d structures; left out: %s", len(kept), dict(left_out))
+    return kept, dict(left_out)
+
+
+def sample_records(records: Sequence[StructureRecord], count: int) -> list[StructureRecord]:
+    """At most `count` of `records`, drawn with a fixed seed: the same rows every time."""
+    order = torch.randperm(len(records), generator=generator_of(0, "validation", 0)).tolist()
+    return [records[i] for i in order[:count]]
+
+
+class BatchPlan:
+    """Batches of at most `max_atoms` atoms (and at least one crystal), a function of (seed, step) alone.
+
+    Every pass over the set is a permutation drawn from (seed, pass), cut greedily into batches; steps run through the
+    passes. Any step can be asked for in any order, which is what makes training resumable to the step.
+    """
+
+    def __init__(self, num_atoms: Tensor, *, max_atoms: int, seed: int) -> None:
+        self._sizes = num_atoms.tolist()
+        self._max_atoms, self._seed = max_atoms, seed
+        self._first_steps = [0]
+        self._passes: dict[int, list[list[int]]] = {}
+
+    def crystals(self, step: int) -> list[int]:
+        """Crystals of the batch of `step` (from 0)."""
+        index = 0
+        while True:
+            if index + 1 == len(self._first_steps):
+                self._first_steps.append(self._first_steps[index] + len(self._batches(index)))
+            if step < self._first_steps[index + 1]:
+                return self._batches(index)[step - self._first_steps[index]]
+            index += 1
+
+    def _batches(self, index: int) -> list[list[int]]:
+        if index not in self._passes:
+            order = torch.randperm(len(self._sizes), generator=generator_of(self._seed, "order", index)).tolist()
+            batches: list[list[int]] = []
+            room = 0
+            for crystal in order:
+                if not batches or self._sizes[crystal] > room:
+                    batches.append([])
+                    room = self._max_atoms
+                batches[-1].append(crystal)
+                room -= self._sizes[crystal]
+            self._passes = {index: batches}
+        return self._passes[index]
+
+
+def generator_of(seed: int, purpose: str, number: int) -> torch.Generator:
+    """Generator for one purpose and number of a run: the same triple gives the same numbers."""
+    words = np.random.SeedSequence([seed, *purpose.encode(), number]).generate_state(2, np.uint32)
+    return torch.Generator().manual_seed(int(words[0]) << 31 ^ int(words[1]))

@@ -1,0 +1,192 @@
+"""`chggen train nequip`: train the score model on structure data sets."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from chggen_kit.state import CrystalBatch
+    from chggen_nequip.dataset import CrystalSet
+    from chggen_nequip.training import Training, TrainingOptions
+
+_LOG = logging.getLogger(__name__)
+_VALIDATION_ROWS = 512
+_VALIDATION_ATOMS = 20
+"""Errors per noise level are measured on at most this many structures of at most this many atoms."""
+_PATH = click.Path(path_type=Path)
+_FILE = click.Path(path_type=Path, exists=True)
+
+
+@click.command("nequip")
+@click.option(
+    "--data", "data", type=_FILE, multiple=True, required=True,
+    help="Structures: .jsonl[.gz], .extxyz, .csv with a column cif, or a folder of CIF files. May be repeated.",
+)
+@click.option("--out", type=_PATH, required=True, help="Output directory; a run found there is continued.")
+@click.option("--steps", type=click.IntRange(min=1), default=30_000, show_default=True, help="Optimiser steps.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of weights, order and noise.")
+@click.option("--split", default="train", show_default=True, help="Rows to train on, where rows name a split.")
+@click.option("--validation-split", default="val", show_default=True, help="Rows to measure the error on.")
+@click.option(
+    "--held-out", type=_FILE, default=None,
+    help="Formulas never to train on, one a line (default: the shipped list of benchmark formulas).",
+)
+@click.option("--max-atoms", type=click.IntRange(min=1), default=32, show_default=True, help="Largest crystal.")
+@click.option("--max-above-hull", type=float, default=0.1, show_default=True, help="Energy above the hull, eV/atom.")
+@click.option("--batch-atoms", type=click.IntRange(min=1), default=128, show_default=True, help="Atoms in a batch.")
+@click.option("--hidden", default="64,32,16", show_default=True, help="Channels for l = 0, 1, ... .")
+@click.option("--layers", type=click.IntRange(min=1), default=4, show_default=True, help="Interaction layers.")
+@click.option("--cutoff", type=click.FloatRange(min=0, min_open=True), default=5.0, show_default=True, help="In Å.")
+@click.option("--sigma-min", type=click.FloatRange(min=0, min_open=True), default=0.01, show_default=True, help="In Å.")
+@click.option("--sigma-max", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True, help="In Å.")
+@click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="At its highest.")
+@click.option(
+    "--decay", type=click.FloatRange(0, 1), default=1.0, show_default=True,
+    help="Share of the steps, at the end, in which the learning rate falls.",
+)
+@click.option("--init-from", type=_FILE, default=None, help="Checkpoint whose weights to start from.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where to train.")
+@click.option("--precision", default="32-true", show_default=True, help="Lightning's name: 32-true, bf16-mixed, ... .")
+@click.option("--compile/--no-compile", "compile_network", default=False, help="Use torch.compile.")
+@click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes preparing batches.")
+@click.option("--save-every", type=click.IntRange(min=1), default=500, show_default=True, help="In steps.")
+@click.option("--validate-every", type=click.IntRange(min=1), default=2000, show_default=True, help="In steps.")
+def command(  # noqa: D417 (the options document themselves)
+    *,
+    data: tuple[Path, ...],
+    out: Path,
+    hidden: str,
+    **given: Any,  # noqa: ANN401 (click's options, each with its type above)
+) -> None:
+    """Train the equivariant score network by denoising.
+
+    The run can be stopped at any time; the same command goes on with it, to the same end, step for step. OUT holds
+    metrics.jsonl (loss, and the error per noise level relative to predicting zero), state.pt, and
+    checkpoint.safetensors, which `--checkpoint` of the other commands takes.
+    """
+    import torch
+
+    from chggen_nequip.network import Architecture
+    from chggen_nequip.training import Training, TrainingOptions, TrainingSettings
+
+    # Weights that have decayed to denormal numbers make a CPU crawl.
+    torch.set_flush_denormal(True)
+    options = TrainingOptions(
+        architecture=Architecture(hidden=_channels(hidden), layers=given["layers"], cutoff=given["cutoff"]),
+        **{
+            name: given[name]
+            for name in ("steps", "seed", "learning_rate", "decay", "batch_atoms", "sigma_min", "sigma_max")
+        },
+    )
+    settings = TrainingSettings(
+        out=out,
+        **{
+            name: given[name]
+            for name in (
+                "device", "precision", "compile_network", "workers", "save_every", "validate_every", "init_from",
+            )
+        },
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    crystals, validation = _data(data, out, given)
+    training = Training(options, settings)
+    if (out / "state.pt").exists():
+        training.resume()
+        click.echo(f"Going on from step {training.step} in {out}.")
+    _train(training, options, crystals, validation, {"data": [p.name for p in data], "crystals": len(crystals)})
+
+
+def _train(
+    training: Training, options: TrainingOptions, crystals: CrystalSet, validation: CrystalBatch | None, facts: dict[str, Any]
+) -> None:
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn
+
+    from chggen_nequip.training import CHECKPOINT_FILE
+
+    console = Console()
+    columns = (*Progress.get_default_columns(), TextColumn("loss {task.fields[loss]}"))
+    started, first = time.monotonic(), training.step
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("training", total=options.steps, completed=training.step, loss="-")
+
+        def report(step: int, metrics: dict[str, Any]) -> None:
+            progress.update(task, completed=step, loss=f"{metrics['smooth_loss']:.4f}")
+            if "relative_errors" in metrics:
+                line = f"step {step}: relative errors by sigma in Å {json.dumps(metrics['relative_errors'])}"
+                progress.console.print(line, soft_wrap=True)
+            if not console.is_terminal and step % 500 == 0:
+                pace = (step - first) / (time.monotonic() - started)
+                click.echo(f"step {step}/{options.steps}: loss {metrics['smooth_loss']:.4f}, {pace:.2f} steps/s")
+            if step % training.settings.save_every == 0:
+                training.export(training.settings.out / CHECKPOINT_FILE, crystals, facts)
+
+        training.run(crystals, validation, report=report)
+    path = training.settings.out / CHECKPOINT_FILE
+    training.export(path, crystals, facts)
+    click.echo(f"Wrote {path}.")
+
+
+def _channels(hidden: str) -> tuple[int, ...]:
+    try:
+        channels = tuple(int(part) for part in hidden.split(","))
+    except ValueError:
+        channels = ()
+    if not channels or min(channels) < 1:
+        raise click.BadParameter(f"{hidden!r} is not a list of positive numbers such as 64,32,16.", param_hint="--hidden")
+    return channels
+
+
+def _data(paths: tuple[Path, ...], out: Path, given: dict[str, Any]) -> tuple[CrystalSet, CrystalBatch | None]:
+    """Training crystals (cached in `out` as tensors) and validation crystals."""
+    from chggen_kit.errors import RunDirectoryError
+    from chggen_nequip.dataset import CrystalSet, Selection, select_structures
+    from chggen_nequip.held_out import read_held_out
+
+    held_out = read_held_out(given["held_out"])
+    request = {
+        "data": [[str(p.resolve()), p.stat().st_size] for p in paths],
+        "split": given["split"],
+        "validation_split": given["validation_split"],
+        "max_atoms": given["max_atoms"],
+        "max_above_hull": given["max_above_hull"],
+        "held_out": str(given["held_out"]),
+        "held_out_formulas": len(held_out),
+    }
+    cache, note = out / "crystals.pt", out / "data.json"
+    if note.exists():
+        saved = json.loads(note.read_text())
+        if saved["request"] != request:
+            raise RunDirectoryError(
+                f"{out} holds a run on other data: {saved['request']}. Give the same data and selection to go on with "
+                "it, or another --out."
+            )
+    else:
+        selection = Selection(given["split"], given["max_atoms"], given["max_above_hull"], held_out)
+        records, left_out = select_structures(paths, selection)
+        CrystalSet.from_records(records).save(cache)
+        validation = _validation_records(paths, given)
+        if validation:
+            CrystalSet.from_records(validation).save(out / "validation.pt")
+        note.write_text(
+            json.dumps({"request": request, "used": len(records), "left_out": left_out, "validation": len(validation)})
+        )
+        click.echo(f"Training on {len(records)} structures; left out: {left_out}.")
+    crystals = CrystalSet.load(cache)
+    held = out / "validation.pt"
+    return crystals, CrystalSet.load(held).batch if held.exists() else None
+
+
+def _validation_records(paths: tuple[Path, ...], given: dict[str, Any]) -> list[Any]:
+    from chggen_nequip.dataset import Selection, sample_records, select_structures
+
+    if given["validation_split"] == given["split"]:
+        raise click.BadParameter("must differ from --split.", param_hint="--validation-split")
+    selection = Selection(given["validation_split"], _VALIDATION_ATOMS, given["max_above_hull"], named_split_only=True)
+    return sample_records(select_structures(paths, selection)[0], _VALIDATION_ROWS)

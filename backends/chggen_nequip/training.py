@@ -1,0 +1,254 @@
+"""Denoising score matching with Lightning Fabric, resumable to the step."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from chggen_kit.errors import CheckpointError, RunDirectoryError
+from chggen_kit.state import CrystalBatch
+from chggen_nequip.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from chggen_nequip.dataset import BatchPlan, CrystalSet, generator_of
+from chggen_nequip.metrics_log import metrics_log
+from chggen_nequip.network import Architecture, ScoreNetwork
+from chggen_nequip.objective import NoisyBatch, add_noise, log_uniform, relative_errors
+
+STATE_FILE = "state.pt"
+METRICS_FILE = "metrics.jsonl"
+CHECKPOINT_FILE = "checkpoint.safetensors"
+_EMA_DECAY = 0.999
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Everything that decides what a training run computes.
+
+    Attributes:
+        architecture: of the network.
+        steps: total number of optimiser steps.
+        seed: of the initial weights, the order of the data and the noise.
+        learning_rate: at its highest.
+        warm_up: steps of linear increase from zero.
+        decay: share of `steps`, at the end, in which the rate falls along a cosine to 2 %.
+        batch_atoms: most atoms in a batch.
+        sigma_min: smallest and
+        sigma_max: largest noise level in Å.
+        clip: largest norm of the gradient.
+    """
+
+    architecture: Architecture = field(default_factory=Architecture)
+    steps: int = 30_000
+    seed: int = 0
+    learning_rate: float = 2e-3
+    warm_up: int = 200
+    decay: float = 1.0
+    batch_atoms: int = 128
+    sigma_min: float = 0.01
+    sigma_max: float = 3.0
+    clip: float = 1.0
+
+    def rate(self, step: int) -> float:
+        """Learning rate of `step` (from 0)."""
+        decay_steps = max(self.decay * self.steps, 1)
+        progress = min(max((step - (self.steps - decay_steps)) / decay_steps, 0), 1)
+        falling = 0.02 + 0.98 * (1 + math.cos(math.pi * progress)) / 2
+        return self.learning_rate * min((step + 1) / max(self.warm_up, 1), 1) * falling
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "architecture": self.architecture.to_dict()}
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a run is carried out; none of it changes what an exact computer would find.
+
+    Attributes:
+        out: output directory.
+        device: `cpu` or `cuda`.
+        precision: Fabric's name of it.
+        compile_network: whether to run the network through `torch.compile`.
+        workers: processes that prepare batches; 0 does it in the training process.
+        save_every: steps between saved states.
+        validate_every: steps between validations.
+        init_from: checkpoint whose weights to start from.
+    """
+
+    out: Path
+    device: str = "cpu"
+    precision: str = "32-true"
+    compile_network: bool = False
+    workers: int = 0
+    save_every: int = 500
+    validate_every: int = 2000
+    init_from: Path | None = None
+
+
+class StepBatches(Dataset[NoisyBatch]):
+    """Noisy batches by step: item i belongs to step `first + i`."""
+
+    def __init__(self, crystals: CrystalSet, options: TrainingOptions, first: int, last: int) -> None:
+        self._crystals, self._options, self._first, self._last = crystals, options, first, last
+        self._plan = BatchPlan(crystals.batch.num_atoms, max_atoms=options.batch_atoms, seed=options.seed)
+
+    def __len__(self) -> int:
+        return self._last - self._first
+
+    def __getitem__(self, item: int) -> NoisyBatch:
+        step, options = self._first + item, self._options
+        batch = self._crystals.batch.select(self._plan.crystals(step))
+        generator = generator_of(options.seed, "noise", step)
+        sigma = log_uniform(batch.n_crystals, options.sigma_min, options.sigma_max, generator)
+        return add_noise(batch, sigma, options.architecture.cutoff, generator)
+
+
+class Training:
+    """One run: the network, its moving average, the optimiser, and the step that they have reached."""
+
+    def __init__(self, options: TrainingOptions, settings: TrainingSettings) -> None:
+        from lightning.fabric import Fabric
+
+        self.options, self.settings = options, settings
+        self.fabric = Fabric(accelerator=settings.device, devices=1, precision=settings.precision)  # type: ignore[arg-type]
+        self.network = self._initial_network()
+        self.average = copy.deepcopy(self.network).to(self.fabric.device).requires_grad_(requires_grad=False)
+        optimizer = torch.optim.AdamW(self.network.parameters(), lr=options.learning_rate, weight_decay=0.0)
+        self.model, self.optimizer = self.fabric.setup(
+            torch.compile(self.network, dynamic=True) if settings.compile_network else self.network, optimizer
+        )
+        self.step = 0
+
+    def _initial_network(self) -> ScoreNetwork:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.options.seed)
+            network = ScoreNetwork(self.options.architecture)
+        if self.settings.init_from is not None:
+            source = load_checkpoint(self.settings.init_from).network
+            if source.architecture != self.options.architecture:
+                raise CheckpointError(
+                    f"The checkpoint {self.settings.init_from} has the architecture {source.architecture}, the run "
+                    f"wants {self.options.architecture}. Give the options of that architecture, or train from scratch."
+                )
+            network.load_state_dict(source.state_dict())
+        return network
+
+    def run(
+        self,
+        crystals: CrystalSet,
+        validation: CrystalBatch | None,
+        *,
+        report: Callable[[int, dict[str, Any]], None],
+    ) -> None:
+        """Train to the last step.
+
+        Args:
+            crystals: training set.
+            validation: clean crystals to measure the error on, or None.
+            report: called after every step with the step's number (from 1) and its metrics.
+        """
+        started, first, smooth = time.monotonic(), self.step, math.nan
+        with metrics_log(self.settings.out / METRICS_FILE, self.step) as write:
+            for batch in self._batches(crystals):
+                loss = self._optimise(batch)
+                smooth = loss if math.isnan(smooth) else 0.99 * smooth + 0.01 * loss
+                metrics: dict[str, Any] = {"loss": loss, "smooth_loss": smooth, "rate": self.options.rate(self.step - 1)}
+                last = self.step == self.options.steps
+                if self.step % 50 == 0 or last:
+                    metrics["steps_per_second"] = (self.step - first) / (time.monotonic() - started)
+                    write({"step": self.step, **metrics})
+                if validation is not None and (self.step % self.settings.validate_every == 0 or last):
+                    metrics["relative_errors"] = self.validate(validation)
+                    write({"step": self.step, "relative_errors": metrics["relative_errors"]})
+                if self.step % self.settings.save_every == 0 or last:
+                    self.save()
+                report(self.step, metrics)
+
+    def _batches(self, crystals: CrystalSet) -> Iterator[NoisyBatch]:
+        data = StepBatches(crystals, self.options, self.step, self.options.steps)
+        workers = self.settings.workers
+        loader = DataLoader(data, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
+        for batch in loader:
+            yield batch.to(self.fabric.device)
+
+    def _optimise(self, batch: NoisyBatch) -> float:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.options.rate(self.step)
+        predicted = self.model(batch.species, batch.crystal_index, batch.graph, batch.sigma)
+        loss = (predicted - batch.target).square().mean()
+        if not bool(torch.isfinite(loss)):
+            raise RunDirectoryError(
+                f"The loss is {float(loss)} at step {self.step}. Lower the learning rate, and start again from the last "
+                f"saved state in {self.settings.out}."
+            )
+        self.fabric.backward(loss)
+        self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.options.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.step += 1
+        weight = 1 - min(_EMA_DECAY, self.step / (self.step + 100))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), weight)  # noqa: SLF001 (the documented-by-use fast path of every optimiser)
+        return float(loss.detach())
+
+    def validate(self, batch: CrystalBatch) -> dict[str, float]:
+        """Relative errors of the averaged network."""
+        cutoff = self.options.architecture.cutoff
+        errors = relative_errors(self.average, batch, cutoff=cutoff, device=self.fabric.device)
+        return {str(sigma): round(error, 4) for sigma, error in errors.items()}
+
+    def save(self) -> None:
+        """Write the state, through a temporary name."""
+        out = self.settings.out
+        state = {
+            "options": json.dumps(self.options.to_dict()),
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        temporary = out / f".{STATE_FILE}.partial"
+        torch.save(state, temporary)
+        temporary.replace(out / STATE_FILE)
+
+    def resume(self) -> None:
+        """Go on from the saved state of the output directory; the number of steps may differ, nothing else.
+
+        Raises:
+            RunDirectoryError: when the saved run has other options.
+        """
+        path = self.settings.out / STATE_FILE
+        state = torch.load(path, weights_only=True, map_location=self.fabric.device)
+        saved, wanted = json.loads(state["options"]), json.loads(json.dumps(self.options.to_dict()))
+        different = [key for key in wanted if key not in {"steps", "decay"} and wanted[key] != saved.get(key)]
+        if different:
+            raise RunDirectoryError(
+                f"{path} belongs to a run with other options: {', '.join(different)}. Give the same options to go on "
+                "with it, or another --out."
+            )
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = int(state["step"])
+
+    def export(self, path: Path, crystals: CrystalSet, facts: dict[str, Any]) -> None:
+        """Write the averaged network as a checkpoint."""
+        average = copy.deepcopy(self.average).cpu().eval()
+        checkpoint = Checkpoint(
+            network=average,
+            sigma_min=self.options.sigma_min,
+            sigma_max=self.options.sigma_max,
+            elements=frozenset(crystals.batch.species.unique().tolist()),
+            max_atoms=int(crystals.batch.num_atoms.max()),
+            facts={**facts, "options": self.options.to_dict(), "step": self.step},
+        )
+        save_checkpoint(checkpoint, path)

@@ -1,0 +1,113 @@
+"""Put a trained nequip checkpoint into the package, with its model card.
+
+python scripts/ship_checkpoint.py RUN_DIRECTORY MEASURED.json [--status "..."]
+
+RUN_DIRECTORY is what `chggen train nequip --out` wrote, MEASURED.json the output of scripts/measure_denoising.py.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from chggen_nequip.checkpoint import load_checkpoint, save_checkpoint
+from chggen_nequip.model import SHIPPED
+
+LICENCE = "CC BY 4.0 (trained on Materials Project data)"
+LIMITS = (
+    "Generates coordinates in a given cell with given species; it proposes neither cells nor compositions.",
+    "Trained on bulk, ordered, near-stable inorganic crystals at their relaxed density: molecules, surfaces, strongly "
+    "compressed or expanded cells are outside its training set.",
+    "Sees 5 Å around each atom, and 4 layers of that; it has no notion of charge or of long-range order.",
+    "Errors above 1 Å of noise are close to those of predicting zero: where atoms go from a blank cell is decided "
+    "between 1 and 0.3 Å.",
+)
+
+
+@click.command()
+@click.argument("run", type=click.Path(exists=True, path_type=Path))
+@click.argument("measured", type=click.Path(exists=True, path_type=Path))
+@click.option("--minutes", type=int, required=True, help="Training time, one CPU core.")
+@click.option("--status", default="", help="A remark for the card.")
+def main(run: Path, measured: Path, minutes: int, status: str) -> None:
+    """Write weights, card.json and card.md into the package."""
+    checkpoint = load_checkpoint(run / "checkpoint.safetensors")
+    selection = json.loads((run / "data.json").read_text())
+    request, options = selection["request"], dict(checkpoint.facts["options"])
+    steps = int(checkpoint.facts["step"])
+    facts = {"licence": LICENCE, "options": options, "step": steps, "crystals": checkpoint.facts["crystals"]}
+    save_checkpoint(replace(checkpoint, facts=facts), SHIPPED)
+    shipped = load_checkpoint(SHIPPED)
+    command = (
+        f"chggen train nequip --data structures.jsonl.gz --out RUN --seed {options['seed']} --steps {options['steps']} "
+        f"--decay {options['decay']}"
+    )
+    card: dict[str, Any] = {
+        "name": SHIPPED.stem,
+        "sha256": shipped.sha256,
+        "parameters": sum(p.numel() for p in shipped.network.parameters()),
+        "licence": LICENCE,
+        "training_set": {
+            "source": "Materials Project structures (materialsproject.org, CC BY 4.0), primitive cells",
+            "structures": selection["used"],
+            "selection": f"split {request['split']}; at most {request['max_atoms']} atoms; energy above the hull below "
+            f"{request['max_above_hull']} eV/atom or unknown; 3 to 90 Å^3 per atom; no formula of the shipped list "
+            f"held_out_formulas.txt.gz ({request['held_out_formulas']} formulas: every formula of the validation and "
+            "test rows, of the 15 compounds of the DiffCSP-USPEX comparison, and Li5Si2, Li2Si, Li4Si, Li13Si4, "
+            "ZnP2S6, Zn2P2S7)",
+            "left_out": selection["left_out"],
+            "elements": len(shipped.elements),
+        },
+        "training": {"command": command, "seed": options["seed"], "steps": steps, "core_minutes": minutes},
+        "architecture": shipped.network.architecture.to_dict(),
+        "noise_range_A": [shipped.sigma_min, shipped.sigma_max],
+        "metrics": json.loads(measured.read_text()),
+        "metrics_command": f"python scripts/measure_denoising.py {SHIPPED.name} structures.jsonl.gz",
+        "limits": list(LIMITS),
+        "status": status,
+    }
+    SHIPPED.with_suffix(".json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+    SHIPPED.with_suffix(".md").write_text(_markdown(card))
+    click.echo(f"{SHIPPED.name}: {SHIPPED.stat().st_size / 1e6:.1f} MB, step {steps}, {card['metrics']}")
+
+
+def _markdown(card: dict[str, Any]) -> str:
+    """The card for people to read."""
+    errors = card["metrics"]["relative_errors"]
+    training, source = card["training"], card["training_set"]
+    lines = [
+        f"# {card['name']}",
+        "",
+        "Score model of crystal coordinates: an O(3)-equivariant message-passing network "
+        f"({card['parameters']:,} parameters, float32), trained by denoising on the torus of the cell.",
+        "",
+        *([f"Status: {card['status']}", ""] if card["status"] else []),
+        f"- Training set: {source['structures']:,} {source['source']}.",
+        f"- Selection: {source['selection']}.",
+        f"- Elements: {source['elements']}. Noise: {card['noise_range_A'][0]} to {card['noise_range_A'][1]} Å.",
+        f"- Training: `{training['command']}`, stopped or ended at step {training['steps']:,}; "
+        f"about {training['core_minutes']} minutes on one CPU core; moving average of the weights.",
+        f"- Licence of the weights: {card['licence']}. Cite: A. Jain et al., APL Materials 1, 011002 (2013).",
+        f"- SHA-256: `{card['sha256']}`",
+        "",
+        f"Relative denoising error on {card['metrics']['rows']} rows ({card['metrics']['atoms']:,} atoms) of the "
+        f"{card['metrics']['split']} split, formula-disjoint from training (1 = predicting zero), by",
+        f"`{card['metrics_command']}`:",
+        "",
+        "| noise in Å | " + " | ".join(errors) + " |",
+        "| --- |" + " --- |" * len(errors),
+        "| error | " + " | ".join(f"{e:.3f}" for e in errors.values()) + " |",
+        "",
+        "Limits:",
+        "",
+        *(f"- {limit}" for limit in card["limits"]),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
