@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from chggen_nequip.checkpoint import load_checkpoint, save_checkpoint
 from chggen_nequip.model import SHIPPED
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chggen_kit.errors import CheckpointError
+
 from chggen_nequip.network import Architecture, ScoreNetwork
 
 FORMAT = "chggen-nequip-1"

@@ -113,10 +113,7 @@ class NeighbourSum(nn.Module):
                     part = coupled @ self.weights[f"{l1}_{l2}_{l3}"]
                     totals[l3] = totals[l3] + part if l3 in totals else part
         return torch.cat(
-            [
-                (totals[l3] * self.fan_in[l3] ** -0.5).transpose(1, 2).reshape(n_atoms, -1)
-                for _, l3 in self.irreps_out
-            ],
+            [(totals[l3] * self.fan_in[l3] ** -0.5).transpose(1, 2).reshape(n_atoms, -1) for _, l3 in self.irreps_out],
             dim=1,
         )
 

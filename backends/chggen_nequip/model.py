@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
-
 from chggen_kit.errors import CheckpointError, InputError
 from chggen_kit.interfaces.processes import NoiseProcess
 from chggen_kit.interfaces.score_model import Capabilities, ScoreModel
 from chggen_kit.processes import Fixed, TorusVE
 from chggen_kit.state import FIELD_NAMES, BatchContext, CrystalBatch, Fields, Known
 from chggen_kit.torus import to_cartesian, wrap
+from torch import Tensor
+
 from chggen_nequip.checkpoint import Checkpoint, load_checkpoint
 from chggen_nequip.graph import build_graph
 from chggen_nequip.options import NequipOptions
@@ -104,7 +104,7 @@ class NequipScoreModel(ScoreModel):
         return {"frac_coords": self._torus, "species": Fixed("atom"), "lattice": Fixed("crystal")}
 
     def times(self, num_steps: int) -> Sequence[float]:
-        """sigma from the largest trained one down to the smallest, geometric, then 0."""
+        """Sigma from the largest trained one down to the smallest, geometric, then 0."""
         return self._torus.times(num_steps)
 
     def encode(self, batch: CrystalBatch, known: Known) -> Fields:
@@ -142,7 +142,7 @@ class NequipScoreModel(ScoreModel):
         )
 
     def predict(self, fields: Fields, t: Tensor) -> Fields:
-        """sigma * score `[n_atoms, 3]` in Cartesian axes, dimensionless; `t` `[n_crystals]` is sigma in Å."""
+        """Sigma * score `[n_atoms, 3]` in Cartesian axes, dimensionless; `t` `[n_crystals]` is sigma in Å."""
         context = fields.context
         frac, lattice, species = wrap(fields["frac_coords"]), fields["lattice"], fields["species"]
         sigma = t.to(device=self._device, dtype=torch.float32).clamp(min=self._checkpoint.sigma_min)

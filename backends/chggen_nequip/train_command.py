@@ -12,6 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from chggen_kit.state import CrystalBatch
+
     from chggen_nequip.dataset import CrystalSet
     from chggen_nequip.training import Training, TrainingOptions
 
@@ -25,16 +26,24 @@ _FILE = click.Path(path_type=Path, exists=True)
 
 @click.command("nequip")
 @click.option(
-    "--data", "data", type=_FILE, multiple=True, required=True,
+    "--data",
+    "data",
+    type=_FILE,
+    multiple=True,
+    required=True,
     help="Structures: .jsonl[.gz], .extxyz, .csv with a column cif, or a folder of CIF files. May be repeated.",
 )
 @click.option("--out", type=_PATH, required=True, help="Output directory; a run found there is continued.")
 @click.option("--steps", type=click.IntRange(min=1), default=30_000, show_default=True, help="Optimiser steps.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of weights, order and noise.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of weights, order and noise."
+)
 @click.option("--split", default="train", show_default=True, help="Rows to train on, where rows name a split.")
 @click.option("--validation-split", default="val", show_default=True, help="Rows to measure the error on.")
 @click.option(
-    "--held-out", type=_FILE, default=None,
+    "--held-out",
+    type=_FILE,
+    default=None,
     help="Formulas never to train on, one a line (default: the shipped list of benchmark formulas).",
 )
 @click.option("--max-atoms", type=click.IntRange(min=1), default=32, show_default=True, help="Largest crystal.")
@@ -47,17 +56,22 @@ _FILE = click.Path(path_type=Path, exists=True)
 @click.option("--sigma-max", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True, help="In Å.")
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="At its highest.")
 @click.option(
-    "--decay", type=click.FloatRange(0, 1), default=1.0, show_default=True,
+    "--decay",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
     help="Share of the steps, at the end, in which the learning rate falls.",
 )
 @click.option("--init-from", type=_FILE, default=None, help="Checkpoint whose weights to start from.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where to train.")
 @click.option("--precision", default="32-true", show_default=True, help="Lightning's name: 32-true, bf16-mixed, ... .")
 @click.option("--compile/--no-compile", "compile_network", default=False, help="Use torch.compile.")
-@click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes preparing batches.")
+@click.option(
+    "--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes preparing batches."
+)
 @click.option("--save-every", type=click.IntRange(min=1), default=500, show_default=True, help="In steps.")
 @click.option("--validate-every", type=click.IntRange(min=1), default=2000, show_default=True, help="In steps.")
-def command(  # noqa: D417 (the options document themselves)
+def command(
     *,
     data: tuple[Path, ...],
     out: Path,
@@ -89,7 +103,13 @@ def command(  # noqa: D417 (the options document themselves)
         **{
             name: given[name]
             for name in (
-                "device", "precision", "compile_network", "workers", "save_every", "validate_every", "init_from",
+                "device",
+                "precision",
+                "compile_network",
+                "workers",
+                "save_every",
+                "validate_every",
+                "init_from",
             )
         },
     )
@@ -103,7 +123,11 @@ def command(  # noqa: D417 (the options document themselves)
 
 
 def _train(
-    training: Training, options: TrainingOptions, crystals: CrystalSet, validation: CrystalBatch | None, facts: dict[str, Any]
+    training: Training,
+    options: TrainingOptions,
+    crystals: CrystalSet,
+    validation: CrystalBatch | None,
+    facts: dict[str, Any],
 ) -> None:
     from rich.console import Console
     from rich.progress import Progress, TextColumn
@@ -139,13 +163,16 @@ def _channels(hidden: str) -> tuple[int, ...]:
     except ValueError:
         channels = ()
     if not channels or min(channels) < 1:
-        raise click.BadParameter(f"{hidden!r} is not a list of positive numbers such as 64,32,16.", param_hint="--hidden")
+        raise click.BadParameter(
+            f"{hidden!r} is not a list of positive numbers such as 64,32,16.", param_hint="--hidden"
+        )
     return channels
 
 
 def _data(paths: tuple[Path, ...], out: Path, given: dict[str, Any]) -> tuple[CrystalSet, CrystalBatch | None]:
     """Training crystals (cached in `out` as tensors) and validation crystals."""
     from chggen_kit.errors import RunDirectoryError
+
     from chggen_nequip.dataset import CrystalSet, Selection, select_structures
     from chggen_nequip.held_out import read_held_out
 

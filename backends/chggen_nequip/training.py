@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-
 from chggen_kit.errors import CheckpointError, RunDirectoryError
 from chggen_kit.state import CrystalBatch
+from torch.utils.data import DataLoader, Dataset
+
 from chggen_nequip.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from chggen_nequip.dataset import BatchPlan, CrystalSet, generator_of
 from chggen_nequip.metrics_log import metrics_log
@@ -161,7 +160,11 @@ class Training:
             for batch in self._batches(crystals):
                 loss = self._optimise(batch)
                 smooth = loss if math.isnan(smooth) else 0.99 * smooth + 0.01 * loss
-                metrics: dict[str, Any] = {"loss": loss, "smooth_loss": smooth, "rate": self.options.rate(self.step - 1)}
+                metrics: dict[str, Any] = {
+                    "loss": loss,
+                    "smooth_loss": smooth,
+                    "rate": self.options.rate(self.step - 1),
+                }
                 last = self.step == self.options.steps
                 if self.step % 50 == 0 or last:
                     metrics["steps_per_second"] = (self.step - first) / (time.monotonic() - started)
@@ -197,7 +200,7 @@ class Training:
         self.step += 1
         weight = 1 - min(_EMA_DECAY, self.step / (self.step + 100))
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), weight)  # noqa: SLF001 (the documented-by-use fast path of every optimiser)
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), weight)
         return float(loss.detach())
 
     def validate(self, batch: CrystalBatch) -> dict[str, float]:

@@ -1,0 +1,219 @@
+"""`check_score_model` passes a correct model and catches broken ones, each by the law that it breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from chggen_kit.errors import PluginError
+from chggen_kit.interfaces import FieldDraws, KernelOptions, NoiseProcess, Step
+from chggen_kit.processes import Fixed, TorusVE
+from chggen_kit.state import CrystalBatch, Fields, Known
+from chggen_kit.testing import ConformanceReport, check_score_model
+from chggen_kit.testing.analytic import RelativePair
+from chggen_kit.testing.crystals import caesium_chloride, disturbed
+from torch import Tensor
+
+PAIRS = CrystalBatch.concatenate(
+    [
+        disturbed(caesium_chloride(55, 17, a), rattle_A=0.3, strain=0.05, seed=seed)
+        for seed, a in enumerate((4.1, 4.5, 3.8))
+    ]
+)
+
+
+class Correct(RelativePair):
+    """The sound model that the mutants spoil."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.tensor([0.5, 0.45, 0.55]), 0.3)
+
+
+def _with(fields: Fields, prediction: Tensor) -> Fields:
+    return Fields({"frac_coords": prediction}, fields.context)
+
+
+class ByIndex(Correct):
+    """Takes the first atom for the first of the pair, whatever it is."""
+
+    def _by_species(self, fields: Fields, x: Tensor) -> Tensor:
+        return x.reshape(-1, self.atoms, 3)
+
+    def _by_index(self, fields: Fields, x: Tensor) -> Tensor:
+        return x.reshape(-1, 3)
+
+
+class Fractional(Correct):
+    """Gives Cartesian vectors in a frame that does not rotate."""
+
+    def predict(self, fields: Fields, t: Tensor) -> Fields:
+        return _with(fields, super().predict(fields, t)["frac_coords"] + torch.tensor([0.3, 0.0, 0.0]))
+
+
+class Chiral(Correct):
+    """Adds an axial vector: right under rotations, wrong under inversion."""
+
+    def predict(self, fields: Fields, t: Tensor) -> Fields:
+        v = super().predict(fields, t)["frac_coords"]
+        axis = fields["lattice"][fields.context.crystal_index, 0]
+        return _with(fields, v + torch.linalg.cross(v, axis))
+
+
+class Anchored(Correct):
+    """Depends on the absolute position."""
+
+    def predict(self, fields: Fields, t: Tensor) -> Fields:
+        v = super().predict(fields, t)["frac_coords"]
+        return _with(fields, v * (1 + fields["frac_coords"][:, :1]))
+
+
+class Coupled(Correct):
+    """Normalises over the batch."""
+
+    def predict(self, fields: Fields, t: Tensor) -> Fields:
+        v = super().predict(fields, t)["frac_coords"]
+        return _with(fields, v / v.norm())
+
+
+class Mutating(Correct):
+    """Wraps its input in place."""
+
+    def predict(self, fields: Fields, t: Tensor) -> Fields:
+        fields["frac_coords"].add_(0.25).remainder_(1.0)
+        return super().predict(fields, t)
+
+
+class SinglePrecision(Correct):
+    """Loses the dtype of its fields."""
+
+    def predict(self, fields: Fields, t: Tensor) -> Fields:
+        return _with(fields, super().predict(fields, t)["frac_coords"].float())
+
+
+class Noisy(Correct):
+    """Uses the global random state."""
+
+    def predict(self, fields: Fields, t: Tensor) -> Fields:
+        v = super().predict(fields, t)["frac_coords"]
+        return _with(fields, v + 0.01 * torch.randn_like(v))
+
+
+class NotANumber(Correct):
+    """Divides by zero."""
+
+    def predict(self, fields: Fields, t: Tensor) -> Fields:
+        return _with(fields, super().predict(fields, t)["frac_coords"] / 0.0)
+
+
+class Mirrored(Correct):
+    """Gives back the mirror image of its cell, as a trip through lengths and angles does to left-handed ones."""
+
+    def decode(self, fields: Fields) -> CrystalBatch:
+        crystals = super().decode(fields)
+        return CrystalBatch(crystals.frac_coords, -crystals.lattice, crystals.species, crystals.num_atoms)
+
+
+class Ascending(Correct):
+    """Orders its grid the wrong way round."""
+
+    def times(self, num_steps: int) -> Sequence[float]:
+        return tuple(reversed(super().times(num_steps)))
+
+
+class _OtherProcess(Correct):
+    process: NoiseProcess
+
+    @property
+    def processes(self) -> dict[str, NoiseProcess]:  # type: ignore[override]
+        return {**super().processes, "frac_coords": self.process}
+
+
+class _VarianceForDeviation(TorusVE):
+    def renoise(self, x: Tensor, step: Step, draws: FieldDraws, kernel: KernelOptions) -> Tensor:
+        variance = step.s**2 - step.t**2
+        return self._move(x, variance * draws.normal("renoise", x), step)
+
+
+class _NeverClean(TorusVE):
+    def forward_marginal(self, x0: Tensor, step: Step, draws: FieldDraws) -> Tensor:
+        return self._move(x0, max(step.s, self.sigma_min) * draws.normal("marginal", x0), step)
+
+
+class _GlobalNoise(TorusVE):
+    def forward_marginal(self, x0: Tensor, step: Step, draws: FieldDraws) -> Tensor:
+        del draws
+        return x0 if step.target_is_clean else self._move(x0, step.s * torch.randn_like(x0), step)
+
+
+class VarianceForDeviation(_OtherProcess):
+    """The original code's jump."""
+
+    process = _VarianceForDeviation(0.01, 5.0)
+
+
+class NeverClean(_OtherProcess):
+    """Keeps the smallest noise at the clean level, as the original's hosts do."""
+
+    process = _NeverClean(0.01, 5.0)
+
+
+class GlobalNoise(_OtherProcess):
+    """Draws from the global generator."""
+
+    process = _GlobalNoise(0.01, 5.0)
+
+
+class Undeclared(_OtherProcess):
+    """Says that it diffuses a field that it keeps fixed."""
+
+    process = Fixed("atom")
+
+
+class Refusing(Correct):
+    """Cannot encode what it says that it covers."""
+
+    def encode(self, batch: CrystalBatch, known: Known) -> Fields:
+        raise ValueError("shape mismatch")
+
+
+def _failed(report: ConformanceReport) -> set[str]:
+    return {result.law for result in report.failures}
+
+
+def test_a_correct_model_passes() -> None:
+    report = check_score_model(Correct(), PAIRS)
+    assert report.ok, report.table()
+    report.raise_if_failed()
+
+
+@pytest.mark.parametrize(
+    ("mutant", "law"),
+    [
+        (ByIndex, "permutation"),
+        (Fractional, "rotation"),
+        (Chiral, "improper-rotation"),
+        (Anchored, "translation"),
+        (Coupled, "single-equals-batched"),
+        (Mutating, "predict-mutates-nothing"),
+        (SinglePrecision, "output-form-frac_coords"),
+        (Noisy, "same-input-same-output"),
+        (NotANumber, "output-finite-frac_coords"),
+        (Mirrored, "decode-encode-lattice"),
+        (Ascending, "times-descend"),
+        (VarianceForDeviation, "renoise-composes-frac_coords"),
+        (NeverClean, "clean-level-identity-frac_coords"),
+        (GlobalNoise, "same-seed-same-draw-frac_coords"),
+        (Undeclared, "diffused-fields-declared"),
+        (Refusing, "round_trip"),
+    ],
+)
+def test_each_mutant_is_caught(mutant: type[Correct], law: str) -> None:
+    report = check_score_model(mutant(), PAIRS)
+    assert law in _failed(report), report.table()
+    with pytest.raises(PluginError, match=law):
+        report.raise_if_failed()
+
+
+def test_chirality_is_not_mistaken_for_a_wrong_rotation() -> None:
+    assert "rotation" not in _failed(check_score_model(Chiral(), PAIRS))
