@@ -22,7 +22,7 @@ LIMITS = (
     "Generates coordinates in a given cell with given species; it proposes neither cells nor compositions.",
     "Trained on bulk, ordered, near-stable inorganic crystals at their relaxed density: molecules, surfaces, strongly "
     "compressed or expanded cells are outside its training set.",
-    "Sees 5 Å around each atom, and 4 layers of that; it has no notion of charge or of long-range order.",
+    "Sees 5 Å around each atom, passed on five times; it has no notion of charge or of long-range order.",
     "Errors above 1 Å of noise are close to those of predicting zero: where atoms go from a blank cell is decided "
     "between 1 and 0.3 Å.",
 )

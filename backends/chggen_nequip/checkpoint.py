@@ -42,7 +42,7 @@ class Checkpoint:
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write `checkpoint` to `path`, through a temporary name."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     header = {
         "format": FORMAT,
@@ -55,7 +55,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     }
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.network.state_dict().items()}
     temporary = path.with_name(f".{path.name}.partial")
-    save_file(weights, temporary, metadata=header)
+    temporary.write_bytes(save(weights, metadata=header))
     temporary.replace(path)
 
 
