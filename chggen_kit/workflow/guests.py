@@ -1,0 +1,94 @@
+"""Choice of the guests of a composition: the cation with the broadest distribution of coordination numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from pymatgen.core import Composition
+
+from chggen_kit.workflow.formula import atom_counts, electronegativity
+from chggen_kit.workflow.volume import anion_class, volume_table
+
+_ANION_FORMERS = frozenset({"F", "Cl", "Br", "I", "O", "S", "Se", "Te", "N"})
+
+_FEWEST_SITES = 30
+"""An element seen at fewer sites has no distribution worth comparing."""
+
+
+@dataclass(frozen=True)
+class GuestChoice:
+    """The elements that are taken out before the host is symmetrised, and why these."""
+
+    elements: tuple[str, ...]
+    reason: str
+
+
+def entropy(counts: Iterable[int]) -> float:
+    """Breadth of a histogram: its Shannon entropy in nats."""
+    numbers = [count for count in counts if count]
+    total = sum(numbers)
+    return -sum(count / total * math.log(count / total) for count in numbers)
+
+
+def cations(composition: Composition) -> tuple[str, ...]:
+    """Elements taken as cations: less electronegative (Pauling) than the most electronegative element present.
+
+    Halogens, chalcogens and nitrogen count as anions whatever stands beside them (O in an oxyfluoride, S in a
+    sulphate), unless that leaves none (SO2). An element alone has no cations.
+    """
+    symbols = tuple(atom_counts(composition))
+    top = max(electronegativity(symbol) for symbol in symbols)
+    below = tuple(symbol for symbol in symbols if electronegativity(symbol) < top)
+    return tuple(symbol for symbol in below if symbol not in _ANION_FORMERS) or below
+
+
+@cache
+def coordination_table() -> dict[str, Any]:
+    """Coordination statistics of the training set: element, then class of anions (or `all`), then the numbers."""
+    table: dict[str, Any] = json.loads(files("chggen_kit").joinpath("data/coordination.json").read_text("utf-8"))
+    return dict(table["elements"])
+
+
+def _breadths(symbols: Iterable[str], kind: str) -> dict[str, float]:
+    """Entropies of the coordination numbers within one class of anions, where they are known well enough."""
+    found: dict[str, float] = {}
+    for symbol in symbols:
+        numbers: Mapping[str, Any] = coordination_table().get(symbol, {}).get(kind, {})
+        if numbers.get("sites", 0) >= _FEWEST_SITES:
+            found[symbol] = numbers["entropy"]
+    return found
+
+
+def choose_guests(composition: Composition) -> GuestChoice:
+    """The guests that the kit takes when none are named: one element, or none for an element.
+
+    The paper removes "atoms that exhibit broad local environment distributions (e.g. Li)". Here that is the cation
+    whose coordination numbers in the training set have the largest entropy, in compounds with the same class of
+    anions where all cations are known there, otherwise in all. Cations without statistics are considered only when no
+    cation has any: then the least electronegative is taken.
+    """
+    candidates = cations(composition)
+    if not candidates:
+        return GuestChoice((), "an element has no guests")
+    if len(candidates) == 1:
+        return GuestChoice(candidates, f"{candidates[0]} is the only cation")
+    kind = anion_class(atom_counts(composition), volume_table()["anion_classes"])
+    breadths, where = _breadths(candidates, kind), f"of {kind}s in the training set"
+    if len(breadths) < len(candidates):
+        breadths, where = _breadths(candidates, "all"), "of the training set"
+    if not breadths:
+        chosen = min(candidates, key=electronegativity)
+        return GuestChoice((chosen,), f"{chosen} is the least electronegative cation (no statistics for any of them)")
+    ranked = sorted(breadths, key=lambda symbol: (-breadths[symbol], electronegativity(symbol)))
+    others = ", ".join(f"{symbol} {breadths[symbol]:.2f}" for symbol in ranked[1:]) or "no other known"
+    return GuestChoice(
+        (ranked[0],),
+        f"{ranked[0]} has the broadest distribution of coordination numbers {where} "
+        f"(entropy {breadths[ranked[0]]:.2f}; {others})",
+    )
