@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from chggen_kit.errors import InputError, unknown_name
 from chggen_kit.plugins.entry import PluginEntry
@@ -57,14 +57,20 @@ def _type_name(annotation: object) -> str:
         return " | ".join(_type_name(a) for a in arguments)
     if origin is Literal:
         return " | ".join(repr(a) for a in arguments)
-    if annotation is NoneType:
-        return "None"
-    return annotation.__name__ if isinstance(annotation, type) and not arguments else str(annotation)
+    if origin is Annotated:
+        return " ".join([_type_name(arguments[0]), *(text for m in arguments[1:] for text in _limits(m))])
+    if isinstance(origin, type) and arguments:
+        return f"{origin.__name__}[{', '.join(_type_name(a) for a in arguments)}]"
+    if annotation is NoneType or annotation is Ellipsis:
+        return "None" if annotation is NoneType else "..."
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
 def _limits(metadata: object) -> list[str]:
     """Readable bounds of one piece of a field's metadata (`Ge(ge=1)` is `>= 1`)."""
-    return [f"{sign} {getattr(metadata, name)}" for name, sign in _SIGNS.items() if hasattr(metadata, name)]
+    own = [f"{sign} {getattr(metadata, name)}" for name, sign in _SIGNS.items() if hasattr(metadata, name)]
+    # A `Field(...)` inside a type keeps its bounds one level down.
+    return own + [text for m in getattr(metadata, "metadata", ()) for text in _limits(m)]
 
 
 def validate_options(entry: PluginEntry, options: Mapping[str, Any] | BaseModel | None) -> BaseModel | None:
