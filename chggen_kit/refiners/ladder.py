@@ -40,7 +40,8 @@ class LadderRefiner(HostRefiner):
 
     At each rung spglib names the group's operations in the host's own cell. The host is projected on them, measured
     against the caps on displacement, strain and distance, checked at 0.01 Å, and cut down to its primitive cell when
-    the guests come out whole there. What fails at a rung is left to the next one. Nothing here is random.
+    the guests come out whole there. What fails at a rung is left to the next one. The group reported is the one at
+    0.01 Å: now and then the projected host has more symmetry than was imposed. Nothing here is random.
 
     With `max_hosts` above 1 the climb goes on and collects hosts of further space groups.
     """
