@@ -8,7 +8,7 @@ import json
 import random
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,10 @@ def read(path: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
 
 
 def coordination_numbers(symbol: str, records: Sequence[dict[str, Any]], rng: random.Random) -> Counter[int]:
-    """Histogram over one random site of each record: CrystalNN with its defaults, cations not counted."""
+    """Histogram over one random site of each record: CrystalNN with its defaults.
+
+    Sites bonded to cations are left out: clusters, dimers and metal-rich compounds are not the ions compared here.
+    """
     finder = CrystalNN()
     histogram: Counter[int] = Counter()
     for record in records:
@@ -56,7 +59,9 @@ def coordination_numbers(symbol: str, records: Sequence[dict[str, Any]], rng: ra
             found = finder.get_nn_info(structure, site)
         except (ValueError, RuntimeError):  # no Voronoi cell: an isolated or degenerate site
             continue
-        histogram[sum(record["species"][neighbour["site_index"]] not in positive for neighbour in found)] += 1
+        neighbours = [record["species"][neighbour["site_index"]] for neighbour in found]
+        if neighbours and positive.isdisjoint(neighbours):
+            histogram[len(neighbours)] += 1
     return histogram
 
 
@@ -74,18 +79,13 @@ def summary(histogram: Counter[int]) -> dict[str, Any]:
     }
 
 
-def to_json(elements: dict[str, dict[str, Any]]) -> str:
-    """The table, one line for each element and class."""
-    lines: Iterable[str] = (
-        f"  {json.dumps(symbol)}: {{\n"
-        + ",\n".join(f"   {json.dumps(kind)}: {json.dumps(numbers)}" for kind, numbers in by_kind.items())
-        + "\n  }"
-        for symbol, by_kind in elements.items()
-    )
+def to_json(elements: dict[str, Any]) -> str:
+    """The table, one line for each element."""
+    lines = (f"  {json.dumps(symbol)}: {json.dumps(numbers)}" for symbol, numbers in elements.items())
     about = (
-        "Numbers of anions around cations (CrystalNN) by class of anions, over one random site of at most "
-        f"{STRUCTURES} training structures each, and over all classes (Materials Project, CC BY 4.0), by "
-        "scripts/coordination_statistics.py."
+        "Coordination numbers of cations bonded to anions only (CrystalNN), over one random site of at most "
+        f"{STRUCTURES} training structures of each class of anions ({', '.join(IONIC)}; Materials Project, CC BY 4.0), "
+        "by scripts/coordination_statistics.py."
     )
     return f'{{\n "about": {json.dumps(about)},\n "elements": {{\n' + ",\n".join(lines) + "\n }\n}\n"
 
@@ -98,18 +98,18 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", module="pymatgen")
     warnings.filterwarnings("ignore", message="No Pauling electronegativity")
-    elements: dict[str, dict[str, Any]] = {}
+    elements: dict[str, Any] = {}
     for symbol, by_kind in track(read(arguments.data).items(), description="elements"):
-        histograms: dict[str, Counter[int]] = {}
+        histogram: Counter[int] = Counter()
         for kind, records in by_kind.items():
             rng = random.Random(f"{SEED} {symbol} {kind}")  # noqa: S311 - a sample, not a secret
             chosen = rng.sample(records, min(STRUCTURES, len(records)))
-            histograms[kind] = coordination_numbers(symbol, chosen, rng)
-        histograms["all"] = sum(histograms.values(), Counter())
-        elements[symbol] = {kind: summary(histogram) for kind, histogram in histograms.items() if histogram}
+            histogram += coordination_numbers(symbol, chosen, rng)
+        if histogram:
+            elements[symbol] = summary(histogram)
     arguments.out.write_text(to_json(elements), encoding="utf-8")
-    for symbol, summaries in elements.items():
-        print(symbol, " ".join(f"{kind} {s['sites']} {s['mean']} {s['entropy']};" for kind, s in summaries.items()))
+    for symbol, numbers in elements.items():
+        print(symbol, " ".join(f"{name} {numbers[name]}" for name in ("sites", "mean", "std", "entropy")))
 
 
 if __name__ == "__main__":

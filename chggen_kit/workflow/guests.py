@@ -13,7 +13,6 @@ from typing import Any
 from pymatgen.core import Composition
 
 from chggen_kit.workflow.formula import atom_counts, electronegativity
-from chggen_kit.workflow.volume import anion_class, volume_table
 
 _ANION_FORMERS = frozenset({"F", "Cl", "Br", "I", "O", "S", "Se", "Te", "N"})
 
@@ -33,7 +32,7 @@ def entropy(counts: Iterable[int]) -> float:
     """Breadth of a histogram: its Shannon entropy in nats."""
     numbers = [count for count in counts if count]
     total = sum(numbers)
-    return -sum(count / total * math.log(count / total) for count in numbers)
+    return sum(count / total * math.log(total / count) for count in numbers)
 
 
 def cations(composition: Composition) -> tuple[str, ...]:
@@ -50,16 +49,16 @@ def cations(composition: Composition) -> tuple[str, ...]:
 
 @cache
 def coordination_table() -> dict[str, Any]:
-    """Coordination statistics of the training set: element, then class of anions (or `all`), then the numbers."""
+    """Coordination statistics of the training set: numbers (`sites`, `mean`, `std`, `entropy`, ...) by element."""
     table: dict[str, Any] = json.loads(files("chggen_kit").joinpath("data/coordination.json").read_text("utf-8"))
     return dict(table["elements"])
 
 
-def _breadths(symbols: Iterable[str], kind: str) -> dict[str, float]:
-    """Entropies of the coordination numbers within one class of anions, where they are known well enough."""
+def _breadths(symbols: Iterable[str]) -> dict[str, float]:
+    """Entropies of the coordination numbers, where they are known well enough."""
     found: dict[str, float] = {}
     for symbol in symbols:
-        numbers: Mapping[str, Any] = coordination_table().get(symbol, {}).get(kind, {})
+        numbers: Mapping[str, Any] = coordination_table().get(symbol, {})
         if numbers.get("sites", 0) >= _FEWEST_SITES:
             found[symbol] = numbers["entropy"]
     return found
@@ -69,19 +68,16 @@ def choose_guests(composition: Composition) -> GuestChoice:
     """The guests that the kit takes when none are named: one element, or none for an element.
 
     The paper removes "atoms that exhibit broad local environment distributions (e.g. Li)". Here that is the cation
-    whose coordination numbers in the training set have the largest entropy, in compounds with the same class of
-    anions where all cations are known there, otherwise in all. Cations without statistics are considered only when no
-    cation has any: then the least electronegative is taken.
+    whose coordination numbers in the training set have the largest entropy, over fluorides, oxides, nitrides, halides
+    and chalcogenides alike. Cations without statistics are considered only when no cation has any: then the least
+    electronegative is taken.
     """
     candidates = cations(composition)
     if not candidates:
         return GuestChoice((), "an element has no guests")
     if len(candidates) == 1:
         return GuestChoice(candidates, f"{candidates[0]} is the only cation")
-    kind = anion_class(atom_counts(composition), volume_table()["anion_classes"])
-    breadths, where = _breadths(candidates, kind), f"of {kind}s in the training set"
-    if len(breadths) < len(candidates):
-        breadths, where = _breadths(candidates, "all"), "of the training set"
+    breadths = _breadths(candidates)
     if not breadths:
         chosen = min(candidates, key=electronegativity)
         return GuestChoice((chosen,), f"{chosen} is the least electronegative cation (no statistics for any of them)")
@@ -89,6 +85,6 @@ def choose_guests(composition: Composition) -> GuestChoice:
     others = ", ".join(f"{symbol} {breadths[symbol]:.2f}" for symbol in ranked[1:]) or "no other known"
     return GuestChoice(
         (ranked[0],),
-        f"{ranked[0]} has the broadest distribution of coordination numbers {where} "
+        f"{ranked[0]} has the broadest distribution of coordination numbers in the training set "
         f"(entropy {breadths[ranked[0]]:.2f}; {others})",
     )
