@@ -185,7 +185,7 @@ class _Check:
         return (8 * (energy[1] - energy[-1]) - (energy[2] - energy[-2])) / (12 * _WIDTH)
 
     def _compare_slopes(self, law: str, slope: Tensor, expected: Tensor, scale: Tensor) -> LawResult:
-        deviation = (slope - expected).abs() / scale
+        deviation = ((slope - expected).abs() / scale).detach()
         worst = int(deviation.nan_to_num(nan=torch.inf).argmax())
         return LawResult.at_most(
             law,
