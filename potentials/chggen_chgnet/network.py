@@ -115,9 +115,8 @@ class EnergyNetwork:
         centre, neighbour = torch.cat([graph.first, graph.second]), torch.cat([graph.second, graph.first])
         pre = centre_part.index_select(0, centre)
         pre += neighbour_part.index_select(0, neighbour)
-        n_bonds = bond.shape[0]
-        pre.view(2, n_bonds, -1).add_(bond_part)
-        sent = (message.gate(pre).view(2, n_bonds, -1) * weight).view(2 * n_bonds, -1)
+        pre.view(2, *bond_part.shape).add_(bond_part)  # a bond's part is the same at both of its ends
+        sent = (message.gate(pre).view(2, *weight.shape) * weight).flatten(0, 1)
         return torch.zeros_like(atom).index_add(0, centre, sent)
 
     @staticmethod
