@@ -11,6 +11,7 @@ from chggen_kit.interfaces import Evaluation, Potential, PotentialInfo
 from chggen_kit.state import CrystalBatch
 from chggen_kit.testing.pair_potential import PairPotential
 from chggen_kit.testing.potential import check_potential
+from chggen_kit.testing.report import ConformanceReport, LawResult
 
 
 class Wrapped(Potential):
@@ -160,3 +161,11 @@ def test_errors_of_the_potential_are_findings() -> None:
 def test_too_few_crystals() -> None:
     with pytest.raises(InputError, match="covers too few elements"):
         check_potential(PairPotential(elements=frozenset({2})))
+
+
+def test_a_report_without_laws_is_not_a_pass() -> None:
+    report = ConformanceReport("nothing", ())
+    assert not report.ok
+    with pytest.raises(PluginError, match="no law was checked"):
+        report.raise_if_failed()
+    assert not LawResult.at_most("law", float("nan"), 1.0).passed
