@@ -118,6 +118,8 @@ def test_an_element_that_is_not_covered(chgnet: ChgnetPotential) -> None:
 def test_a_device_that_does_not_exist() -> None:
     with pytest.raises(InputError, match="cannot run on device 'nowhere'"):
         load(ChgnetOptions(device="nowhere"))
+    with pytest.raises(InputError, match="float64"):
+        load(ChgnetOptions(device="mps"))
 
 
 def test_registration_imports_nothing_heavy() -> None:
