@@ -159,8 +159,10 @@ def test_errors_of_the_potential_are_findings() -> None:
 
 
 def test_too_few_crystals() -> None:
-    with pytest.raises(InputError, match="covers too few elements"):
+    with pytest.raises(InputError, match="batch of your own"):
         check_potential(PairPotential(elements=frozenset({2})))
+    with pytest.raises(InputError, match="at least two crystals"):
+        check_potential(PairPotential(elements=frozenset({29})))
 
 
 def test_a_report_without_laws_is_not_a_pass() -> None:
