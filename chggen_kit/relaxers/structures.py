@@ -20,6 +20,7 @@ def with_coordinates(structure: Structure, frac: np.ndarray, cell: np.ndarray) -
         frac.copy(),
         site_properties=structure.site_properties,
         labels=structure.labels,
+        properties=structure.properties,
     )
 
 

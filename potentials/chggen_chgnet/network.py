@@ -27,11 +27,11 @@ class _Gate:
     norms: tuple[nn.LayerNorm, nn.LayerNorm]
 
     def __call__(self, pre: Tensor) -> Tensor:
-        width = pre.shape[1] // 2
-        core, gate = pre[:, :width], pre[:, width:]
-        if self.hidden is not None:
-            active = functional.silu(pre)
-            core, gate = self.hidden[0](active[:, :width]), self.hidden[1](active[:, width:])
+        if self.hidden is None:
+            core, gate = pre.chunk(2, dim=1)
+        else:
+            core, gate = functional.silu(pre).chunk(2, dim=1)
+            core, gate = self.hidden[0](core), self.hidden[1](gate)
         return functional.silu(self.norms[0](core)) * torch.sigmoid(self.norms[1](gate))
 
 
@@ -113,24 +113,26 @@ class EnergyNetwork:
         centre_part, neighbour_part = atom @ message.weights[0], atom @ message.weights[2]
         bond_part = torch.addmm(message.bias, bond, message.weights[1])
         centre, neighbour = torch.cat([graph.first, graph.second]), torch.cat([graph.second, graph.first])
-        pre = functional.embedding(centre, centre_part) + functional.embedding(neighbour, neighbour_part)
-        pre = pre + torch.cat([bond_part, bond_part])
-        sent = message.gate(pre) * torch.cat([weight, weight])
+        pre = centre_part.index_select(0, centre)
+        pre += neighbour_part.index_select(0, neighbour)
+        pre.view(2, *bond_part.shape).add_(bond_part)  # a bond's part is the same at both of its ends
+        sent = (message.gate(pre).view(2, *weight.shape) * weight).flatten(0, 1)
         return torch.zeros_like(atom).index_add(0, centre, sent)
 
     @staticmethod
     def _angle_input(message: _Message, atom: Tensor, bond: Tensor, angle: Tensor, graph: BondGraph) -> Tensor:
         short = bond[: graph.n_short]
-        pre = functional.embedding(graph.angle_first, short @ message.weights[0])
-        pre = pre + functional.embedding(graph.angle_second, short @ message.weights[1])
-        pre = pre + torch.addmm(message.bias, angle, message.weights[2])
-        return pre + functional.embedding(graph.angle_centre, atom @ message.weights[3])
+        pre = torch.addmm(message.bias, angle, message.weights[2])
+        pre += (short @ message.weights[0]).index_select(0, graph.angle_first)
+        pre += (short @ message.weights[1]).index_select(0, graph.angle_second)
+        pre += (atom @ message.weights[3]).index_select(0, graph.angle_centre)
+        return pre
 
     def _bond_update(
         self, message: _Message, atom: Tensor, bond: Tensor, angle: Tensor, weight: Tensor, graph: BondGraph
     ) -> Tensor:
         sent = message.gate(self._angle_input(message, atom, bond, angle, graph))
-        sent = sent * functional.embedding(graph.angle_second, weight)
+        sent = sent * weight.index_select(0, graph.angle_second)
         total = torch.zeros_like(bond[: graph.n_short]).index_add(0, graph.angle_first, sent)
         return total * weight
 

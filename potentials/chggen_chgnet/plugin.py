@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from chggen_kit import hookimpl
+from chggen_kit.plugins.hookspecs import Register
 
 
 @hookimpl
-def chggen_kit_register_potentials(register: Any) -> None:  # noqa: ANN401 - the manager's callback
+def chggen_kit_register_potentials(register: Register) -> None:
     """Register `chgnet`."""
     register(
         "chgnet",
@@ -16,4 +15,5 @@ def chggen_kit_register_potentials(register: Any) -> None:  # noqa: ANN401 - the
         options="chggen_chgnet.options:ChgnetOptions",
         summary="CHGNet 0.3.0 or r2SCAN, weights from the chgnet wheel",
         requires=("chgnet",),
+        default=True,
     )
