@@ -129,8 +129,8 @@ def _header(content: bytes, path: Path) -> dict[str, Any]:
         ) from error
     if header.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path} is a safetensors file of the format {header.get('format')!r}, not {FORMAT!r}: the weights of another "
-            "model, or of another version of chggen-kit. Give a file written by `chggen train nequip`."
+            f"{path} is a safetensors file of the format {header.get('format')!r}, not {FORMAT!r}: the weights of "
+            "another model, or of another version of chggen-kit. Give a file written by `chggen train nequip`."
         )
     return header
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from chggen_kit.state import CrystalBatch
+from chggen_kit.testing.crystals import disturbed, perovskite, rocksalt, textbook_crystals, zincblende
+from chggen_kit.torus import neighbours, wrap
+from torch import Tensor
+from torch_geometric.utils import scatter
+
 from chggen_nequip.compat import o3
 from chggen_nequip.convolution import NeighbourSum
 from chggen_nequip.graph import build_graph, pad_neighbours
 from chggen_nequip.network import Architecture, ScoreNetwork
 from chggen_nequip.radial import smooth_envelope
-from torch import Tensor
-from torch_geometric.utils import scatter
-
-from chggen_kit.state import CrystalBatch
-from chggen_kit.testing.crystals import disturbed, perovskite, rocksalt, textbook_crystals, zincblende
-from chggen_kit.torus import neighbours, wrap
 
 CUTOFF = 5.0
 TOLERANCE = 2e-5  # float32, relative to the largest component; measured: 3e-6
@@ -75,7 +75,8 @@ def test_one_crystal_alone_is_one_in_a_batch(network: ScoreNetwork) -> None:
 
 def test_supercell_repeats_the_vectors(network: ScoreNetwork) -> None:
     batch = rattled(zincblende(30, 16, 5.41))
-    frac = torch.cat([batch.frac_coords / torch.tensor([2, 1, 1]) + shift for shift in (0.0, torch.tensor([0.5, 0, 0]))])
+    half = batch.frac_coords / torch.tensor([2, 1, 1])
+    frac = torch.cat([half, half + torch.tensor([0.5, 0, 0])])
     lattice = batch.lattice * torch.tensor([2, 1, 1])[:, None]
     double = CrystalBatch(wrap(frac), lattice, batch.species.repeat(2), 2 * batch.num_atoms)
     assert_equal(predict(network, batch).repeat(2, 1), predict(network, double))
