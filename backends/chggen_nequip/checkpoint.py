@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,7 +97,10 @@ def load_checkpoint(path: Path, *, sha256: str | None = None) -> Checkpoint:
     header = _header(content, path)
     try:
         architecture = Architecture.from_dict(header["architecture"])
-        network = ScoreNetwork(architecture)
+        with warnings.catch_warnings():
+            # e3nn 0.4.4 compiles modules in a way that newer releases of torch comment on.
+            warnings.filterwarnings("ignore", message="The TorchScript type system", category=UserWarning)
+            network = ScoreNetwork(architecture)
         result = Checkpoint(
             network=network,
             sigma_min=float(header["sigma_min"]),

@@ -17,9 +17,8 @@ from chggen_kit.io.readers import canonical_formula, parse_formula, read_structu
 from pymatgen.core import Lattice, Structure
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-OXIDE = Structure.from_spacegroup(
-    "Pm-3m", Lattice.cubic(3.91), ["Sr", "Ti", "O"], [[0, 0, 0], [0.5] * 3, [0.5, 0.5, 0]]
-)
+SITES = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0]]
+OXIDE = Structure.from_spacegroup("Pm-3m", Lattice.cubic(3.91), ["Sr", "Ti", "O"], SITES)
 
 
 def row(structure: Structure, **extra: object) -> dict[str, object]:
