@@ -20,11 +20,9 @@ from chggen_nequip.model import SHIPPED
 LICENCE = "CC BY 4.0 (trained on Materials Project data)"
 LIMITS = (
     "Generates coordinates in a given cell with given species; it proposes neither cells nor compositions.",
-    "Trained on bulk, ordered, near-stable inorganic crystals at their relaxed density: molecules, surfaces, strongly "
-    "compressed or expanded cells are outside its training set.",
+    "Trained on bulk, ordered, near-stable crystals at their relaxed density, and on nothing else.",
     "Sees 5 Å around each atom, passed on five times; it has no notion of charge or of long-range order.",
-    "Errors above 1 Å of noise are close to those of predicting zero: where atoms go from a blank cell is decided "
-    "between 1 and 0.3 Å.",
+    "Above 1 Å of noise its error is close to that of predicting zero: sites are decided between 1 and 0.3 Å.",
 )
 
 
@@ -82,19 +80,21 @@ def _markdown(card: dict[str, Any]) -> str:
     lines = [
         f"# {card['name']}",
         "",
-        "Score model of crystal coordinates: an O(3)-equivariant message-passing network "
-        f"({card['parameters']:,} parameters, float32), trained by denoising on the torus of the cell.",
+        (
+            f"Score model of crystal coordinates: an O(3)-equivariant message-passing network ({card['parameters']:,} "
+            "parameters, float32), trained by denoising on the torus of the cell."
+        ),
         "",
         *([f"Status: {card['status']}", ""] if card["status"] else []),
         f"- Training set: {source['structures']:,} {source['source']}.",
         f"- Selection: {source['selection']}.",
         f"- Elements: {source['elements']}. Noise: {card['noise_range_A'][0]} to {card['noise_range_A'][1]} Å.",
-        f"- Training: `{training['command']}`, stopped or ended at step {training['steps']:,}; "
-        f"about {training['core_minutes']} minutes on one CPU core; moving average of the weights.",
+        f"- Training: `{training['command']}`; these are the averaged weights of step {training['steps']:,}, after",
+        f"  about {training['core_minutes']} minutes on one CPU core.",
         f"- Licence of the weights: {card['licence']}. Cite: A. Jain et al., APL Materials 1, 011002 (2013).",
         f"- SHA-256: `{card['sha256']}`",
         "",
-        f"Relative denoising error on {card['metrics']['rows']} rows ({card['metrics']['atoms']:,} atoms) of the "
+        f"Relative denoising error on {card['metrics']['rows']} rows ({card['metrics']['atoms']:,} atoms) of the",
         f"{card['metrics']['split']} split, formula-disjoint from training (1 = predicting zero), by",
         f"`{card['metrics_command']}`:",
         "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from chggen_nequip.network import Architecture, ScoreNetwork
 
 FORMAT = "chggen-nequip-1"
 """Written into every file; a change of the format or of what a weight means changes it."""
+_KEY = "chggen_nequip"
+"""Key of our JSON text in the metadata of the safetensors header."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +49,18 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
     header = {
         "format": FORMAT,
-        "architecture": json.dumps(checkpoint.network.architecture.to_dict()),
-        "sigma_min": repr(checkpoint.sigma_min),
-        "sigma_max": repr(checkpoint.sigma_max),
-        "elements": json.dumps(sorted(checkpoint.elements)),
-        "max_atoms": str(checkpoint.max_atoms),
-        "facts": json.dumps(dict(checkpoint.facts)),
+        "architecture": checkpoint.network.architecture.to_dict(),
+        "sigma_min": checkpoint.sigma_min,
+        "sigma_max": checkpoint.sigma_max,
+        "elements": sorted(checkpoint.elements),
+        "max_atoms": checkpoint.max_atoms,
+        "facts": dict(checkpoint.facts),
     }
+    # One key: safetensors orders several at random, and equal checkpoints would be unequal files.
+    metadata = {_KEY: json.dumps(header, sort_keys=True)}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.network.state_dict().items()}
     temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_bytes(save(weights, metadata=header))
+    temporary.write_bytes(save(weights, metadata=metadata))
     temporary.replace(path)
 
 
@@ -91,15 +96,18 @@ def load_checkpoint(path: Path, *, sha256: str | None = None) -> Checkpoint:
         ) from error
     header = _header(content, path)
     try:
-        architecture = Architecture.from_dict(json.loads(header["architecture"]))
-        network = ScoreNetwork(architecture)
+        architecture = Architecture.from_dict(header["architecture"])
+        with warnings.catch_warnings():
+            # e3nn 0.4.4 compiles modules in a way that newer releases of torch comment on.
+            warnings.filterwarnings("ignore", message="The TorchScript type system", category=UserWarning)
+            network = ScoreNetwork(architecture)
         result = Checkpoint(
             network=network,
             sigma_min=float(header["sigma_min"]),
             sigma_max=float(header["sigma_max"]),
-            elements=frozenset(int(z) for z in json.loads(header["elements"])),
+            elements=frozenset(int(z) for z in header["elements"]),
             max_atoms=int(header["max_atoms"]),
-            facts=json.loads(header["facts"]),
+            facts=dict(header["facts"]),
             sha256=digest,
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -112,14 +120,21 @@ def load_checkpoint(path: Path, *, sha256: str | None = None) -> Checkpoint:
     return result
 
 
-def _header(content: bytes, path: Path) -> dict[str, str]:
-    """The strings in a safetensors header (which the library has parsed, so it is well formed)."""
+def _header(content: bytes, path: Path) -> dict[str, Any]:
+    """Our JSON object in a safetensors header (whose frame the library has parsed, so it is well formed)."""
     size = int.from_bytes(content[:8], "little")
-    header: dict[str, str] = json.loads(content[8 : 8 + size]).get("__metadata__", {})
+    text = json.loads(content[8 : 8 + size]).get("__metadata__", {}).get(_KEY, "{}")
+    try:
+        header: dict[str, Any] = dict(json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"The header of the checkpoint {path} is not valid JSON ({error}). It was edited by hand; copy or download "
+            "the file again."
+        ) from error
     if header.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path} is a safetensors file of the format {header.get('format')!r}, not {FORMAT!r}: the weights of another "
-            "model, or of another version of chggen-kit. Give a file written by `chggen train nequip`."
+            f"{path} is a safetensors file of the format {header.get('format')!r}, not {FORMAT!r}: the weights of "
+            "another model, or of another version of chggen-kit. Give a file written by `chggen train nequip`."
         )
     return header
 

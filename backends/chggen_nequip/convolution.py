@@ -43,6 +43,7 @@ class NeighbourSum(nn.Module):
         super().__init__()
         self.n_radial, self.l_max, self.scale = n_radial, l_max, mean_neighbours**-0.5
         wanted = sorted({ir.l for _, ir in irreps_out})
+        self.harmonic_sizes = [2 * l2 + 1 for l2 in range(l_max + 1)]
         self.blocks = [(multiplicity, ir.l) for multiplicity, ir in irreps_in]
         self.block_sizes = [multiplicity * (2 * l1 + 1) for multiplicity, l1 in self.blocks]
         # Natural parity only, l1 + l2 + l3 even, which leaves out pseudo-vectors.
@@ -87,7 +88,7 @@ class NeighbourSum(nn.Module):
 
     def _component_first(self, x: Tensor) -> Tensor:
         """From e3nn's order (channel, component) to (component, channel), which matrix products like better."""
-        blocks = x.split(self.block_sizes, dim=1)
+        blocks = torch.split(x, self.block_sizes, dim=1)
         moved = [
             block.view(-1, multiplicity, 2 * l1 + 1).transpose(1, 2).reshape(x.shape[0], -1)
             for block, (multiplicity, l1) in zip(blocks, self.blocks, strict=True)
@@ -100,8 +101,8 @@ class NeighbourSum(nn.Module):
         summed = summed.view(n_atoms, (self.l_max + 1) ** 2, self.n_radial, -1)
         totals: dict[int, Tensor] = {}
         # torch.split, not slices: the gradient of a split is one concatenation, that of a slice a tensor of zeros.
-        for l2, rows in enumerate(summed.split([2 * order + 1 for order in range(self.l_max + 1)], dim=1)):
-            for (multiplicity, l1), block in zip(self.blocks, rows.split(self.block_sizes, dim=3), strict=True):
+        for l2, rows in enumerate(torch.split(summed, self.harmonic_sizes, dim=1)):
+            for (multiplicity, l1), block in zip(self.blocks, torch.split(rows, self.block_sizes, dim=3), strict=True):
                 outputs = self.outputs[l1, l2]
                 if not outputs:
                     continue

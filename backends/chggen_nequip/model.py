@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from chggen_kit.errors import CheckpointError, InputError
@@ -49,7 +50,7 @@ def load(options: NequipOptions) -> NequipScoreModel:
     return NequipScoreModel(checkpoint, name=path.name, device=device)
 
 
-def model_card(checkpoint: Path) -> dict[str, object]:
+def model_card(checkpoint: Path) -> dict[str, Any]:
     """The model card of `checkpoint`, the JSON file beside it.
 
     Raises:
@@ -58,7 +59,7 @@ def model_card(checkpoint: Path) -> dict[str, object]:
     path = checkpoint.with_suffix(".json")
     if not path.is_file():
         raise CheckpointError(f"The model card {path} is missing: the package is not complete. Install it again.")
-    card: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+    card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return card
 
 
@@ -117,8 +118,8 @@ class NequipScoreModel(ScoreModel):
         for name in ("species", "lattice"):
             if not bool(getattr(known, name).all()):
                 raise InputError(
-                    f"The score model {self._capabilities.checkpoint} generates coordinates only, but the mask asks for "
-                    f"values of the field {name!r}. Give them, or choose a backend that diffuses this field."
+                    f"The score model {self._capabilities.checkpoint} generates coordinates only, but the mask asks "
+                    f"for values of the field {name!r}. Give them, or choose a backend that diffuses this field."
                 )
         self._check_elements(batch)
         frac = wrap(batch.frac_coords.to(device=self._device, dtype=torch.float32))

@@ -114,7 +114,9 @@ class ScoreNetwork(nn.Module):
             nn.SiLU(),
             nn.Linear(a.radial_hidden, a.n_radial * (a.layers + 1)),
         )
-        for linear in self.radial[::2]:
+        for linear in self.radial:
+            if not isinstance(linear, nn.Linear):
+                continue
             nn.init.kaiming_normal_(linear.weight)
             nn.init.zeros_(linear.bias)
         irreps = o3.Irreps([(a.hidden[0], "0e")])

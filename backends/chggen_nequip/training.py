@@ -118,7 +118,7 @@ class Training:
         from lightning.fabric import Fabric
 
         self.options, self.settings = options, settings
-        self.fabric = Fabric(accelerator=settings.device, devices=1, precision=settings.precision)  # type: ignore[arg-type]
+        self.fabric = Fabric(accelerator=settings.device, devices=1, precision=settings.precision)
         self.network = self._initial_network()
         self.average = copy.deepcopy(self.network).to(self.fabric.device).requires_grad_(requires_grad=False)
         optimizer = torch.optim.AdamW(self.network.parameters(), lr=options.learning_rate, weight_decay=0.0)
@@ -190,8 +190,8 @@ class Training:
         loss = (predicted - batch.target).square().mean()
         if not bool(torch.isfinite(loss)):
             raise RunDirectoryError(
-                f"The loss is {float(loss)} at step {self.step}. Lower the learning rate, and start again from the last "
-                f"saved state in {self.settings.out}."
+                f"The loss is {float(loss)} at step {self.step}. Lower the learning rate, and start again from the "
+                f"last saved state in {self.settings.out}."
             )
         self.fabric.backward(loss)
         self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.options.clip)
@@ -250,7 +250,7 @@ class Training:
             network=average,
             sigma_min=self.options.sigma_min,
             sigma_max=self.options.sigma_max,
-            elements=frozenset(crystals.batch.species.unique().tolist()),
+            elements=frozenset(torch.unique(crystals.batch.species).tolist()),
             max_atoms=int(crystals.batch.num_atoms.max()),
             facts={**facts, "options": self.options.to_dict(), "step": self.step},
         )

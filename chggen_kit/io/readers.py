@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from chggen_kit.errors import InputError
 
 _LOG = logging.getLogger(__name__)
+_LAST_ELEMENT = 118
 _CSV_FIELD_LIMIT = 10_000_000
 """CIF texts exceed the csv module's default limit of 131,072 characters a field."""
 
@@ -94,6 +95,8 @@ def parse_formula(formula: str) -> str:
         raise InputError(f"The formula {formula!r} cannot be read: {error}") from error
     if not counts or any(amount != int(amount) for amount in counts.values()):
         raise InputError(f"The formula {formula!r} is empty or has fractional counts; write whole numbers.")
+    if not all(1 <= z <= _LAST_ELEMENT for z in counts):
+        raise InputError(f"The formula {formula!r} names something that is not an element.")
     return canonical_formula(counts)
 
 
@@ -193,7 +196,7 @@ def _record(name: str, lattice: Any, species: Any, coords: Any, metadata: Mappin
         raise _SkipRowError("lattice or coordinates are not numbers") from error
     if not numbers or cell.shape != (3, 3) or frac.shape != (len(numbers), 3):
         raise _SkipRowError("shapes of lattice, species and coordinates do not fit together")
-    if min(numbers) < 1:
+    if not all(1 <= z <= _LAST_ELEMENT for z in numbers):
         raise _SkipRowError("unknown element or partial occupancy")
     if not (np.isfinite(cell).all() and np.isfinite(frac).all()):
         raise _SkipRowError("values that are not finite")

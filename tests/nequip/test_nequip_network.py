@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from chggen_kit.state import CrystalBatch
-from chggen_kit.testing.crystals import textbook
+from chggen_kit.testing.crystals import disturbed, perovskite, rocksalt, textbook_crystals, zincblende
 from chggen_kit.torus import neighbours, wrap
 from torch import Tensor
 from torch_geometric.utils import scatter
@@ -26,10 +26,14 @@ def network() -> ScoreNetwork:
     return ScoreNetwork(Architecture(hidden=(16, 8, 4), layers=2)).eval()
 
 
+def rattled(batch: CrystalBatch) -> CrystalBatch:
+    return disturbed(batch, rattle_A=0.2, strain=0.02, seed=0)
+
+
 def predict(network: ScoreNetwork, batch: CrystalBatch) -> Tensor:
     batch = batch.to(dtype=torch.float32)
     graph = build_graph(batch.frac_coords, batch.lattice, batch.num_atoms, CUTOFF)
-    sigma = torch.linspace(0.1, 0.5, 6)[: batch.n_crystals]
+    sigma = torch.linspace(0.1, 0.5, 10)[: batch.n_crystals]
     with torch.no_grad():
         return network(batch.species, batch.crystal_index, graph, sigma)
 
@@ -40,7 +44,7 @@ def assert_equal(a: Tensor, b: Tensor) -> None:
 
 @pytest.mark.parametrize("handedness", [1.0, -1.0], ids=["rotation", "with inversion"])
 def test_vectors_turn_with_the_crystal(network: ScoreNetwork, handedness: float) -> None:
-    batch = textbook(rattle_A=0.2)
+    batch = rattled(textbook_crystals())
     turn = torch.linalg.matrix_exp(torch.tensor([[0, 0.4, -0.9], [-0.4, 0, 0.3], [0.9, -0.3, 0]]).double())
     turned = CrystalBatch(batch.frac_coords, handedness * batch.lattice @ turn.T, batch.species, batch.num_atoms)
     expected = handedness * predict(network, batch) @ turn.T.float()
@@ -49,38 +53,37 @@ def test_vectors_turn_with_the_crystal(network: ScoreNetwork, handedness: float)
 
 
 def test_a_common_shift_changes_nothing(network: ScoreNetwork) -> None:
-    batch = textbook(rattle_A=0.2)
+    batch = rattled(textbook_crystals())
     frac = wrap(batch.frac_coords + torch.tensor([0.31, 0.77, 0.52], dtype=torch.float64))
     moved = CrystalBatch(frac, batch.lattice, batch.species, batch.num_atoms)
     assert_equal(predict(network, batch), predict(network, moved))
 
 
 def test_permuted_atoms_give_permuted_vectors(network: ScoreNetwork) -> None:
-    batch = textbook(["SrTiO3"], rattle_A=0.2)
+    batch = rattled(perovskite(38, 22, 8, 3.91))
     order = torch.tensor([3, 0, 4, 2, 1])
     permuted = CrystalBatch(batch.frac_coords[order], batch.lattice, batch.species[order], batch.num_atoms)
     assert_equal(predict(network, batch)[order], predict(network, permuted))
 
 
 def test_one_crystal_alone_is_one_in_a_batch(network: ScoreNetwork) -> None:
-    batch = textbook(rattle_A=0.2)
+    batch = rattled(textbook_crystals())
     together = predict(network, batch)
     single = batch.select([0])
     assert_equal(together[: single.n_atoms], predict(network, single))
 
 
 def test_supercell_repeats_the_vectors(network: ScoreNetwork) -> None:
-    batch = textbook(["ZnS"], rattle_A=0.2)
-    frac = torch.cat(
-        [batch.frac_coords / torch.tensor([2, 1, 1]) + shift for shift in (0.0, torch.tensor([0.5, 0, 0]))]
-    )
+    batch = rattled(zincblende(30, 16, 5.41))
+    half = batch.frac_coords / torch.tensor([2, 1, 1])
+    frac = torch.cat([half, half + torch.tensor([0.5, 0, 0])])
     lattice = batch.lattice * torch.tensor([2, 1, 1])[:, None]
     double = CrystalBatch(wrap(frac), lattice, batch.species.repeat(2), 2 * batch.num_atoms)
     assert_equal(predict(network, batch).repeat(2, 1), predict(network, double))
 
 
 def test_perfect_crystal_with_inversion_at_every_site_has_no_force(network: ScoreNetwork) -> None:
-    assert float(predict(network, textbook(["NaCl"])).abs().max()) < 1e-5
+    assert float(predict(network, rocksalt(11, 17, 5.64)).abs().max()) < 1e-5
 
 
 @pytest.mark.parametrize("distance", [0.0, 6.0], ids=["atoms on one place", "atoms out of reach"])
@@ -122,7 +125,7 @@ def test_an_atom_crosses_the_cutoff_smoothly() -> None:
 def test_neighbour_sum_is_a_weighted_tensor_product_over_edges() -> None:
     """Against e3nn's 'uvu' tensor product edge by edge, with the radial network's last layer as its weights."""
     torch.manual_seed(2)
-    batch = textbook(["TiO2"], rattle_A=0.2).to(dtype=torch.float32)
+    batch = rattled(perovskite(38, 22, 8, 3.91)).to(dtype=torch.float32)
     edges = neighbours(batch.frac_coords, batch.lattice, batch.num_atoms, CUTOFF)
     graph = pad_neighbours(edges, n_atoms=batch.n_atoms)
     n_radial, l_max = 3, 2

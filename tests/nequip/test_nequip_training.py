@@ -1,0 +1,258 @@
+"""Training: selection, batches by size, noise and targets, and resuming to the step."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from chggen_kit.errors import CheckpointError, InputError, RunDirectoryError
+from chggen_kit.io.readers import StructureRecord, parse_formula
+from chggen_kit.state import CrystalBatch
+from chggen_kit.testing.crystals import caesium_chloride, rocksalt, textbook_crystals
+from click.testing import CliRunner
+
+from chggen_nequip.checkpoint import load_checkpoint
+from chggen_nequip.dataset import BatchPlan, CrystalSet, Selection, generator_of
+from chggen_nequip.held_out import read_held_out
+from chggen_nequip.network import Architecture
+from chggen_nequip.objective import add_noise, log_uniform, relative_errors
+from chggen_nequip.train_command import command
+from chggen_nequip.training import Training, TrainingOptions, TrainingSettings
+
+SMALL = Architecture(hidden=(8, 4), layers=1, cutoff=4.0)
+OPTIONS = TrainingOptions(architecture=SMALL, steps=6, seed=3, batch_atoms=30, warm_up=2)
+
+
+@pytest.fixture(scope="module")
+def crystals() -> CrystalSet:
+    return CrystalSet(textbook_crystals().to(dtype=torch.float32))
+
+
+def row(name: str, batch: CrystalBatch, **metadata: object) -> dict[str, object]:
+    """One line of a JSON-lines data set."""
+    return {
+        "id": name,
+        "lattice": batch.lattice[0].tolist(),
+        "species": batch.species.tolist(),
+        "frac_coords": batch.frac_coords.tolist(),
+        **metadata,
+    }
+
+
+def train(out: Path, crystals: CrystalSet, *, stop_at: int | None = None, **changes: object) -> Training:
+    """Train in `out`, going on with what is there; `stop_at` breaks off after that step was saved."""
+    out.mkdir(exist_ok=True)
+    training = Training(OPTIONS, TrainingSettings(out=out, save_every=1, **changes))  # type: ignore[arg-type]
+    if (out / "state.pt").exists():
+        training.resume()
+
+    class Stop(Exception):  # noqa: N818 (not an error)
+        pass
+
+    def report(step: int, metrics: dict[str, object]) -> None:
+        assert "loss" in metrics
+        if step == stop_at:
+            raise Stop
+
+    try:
+        training.run(crystals, None, report=report)
+    except Stop:
+        assert training.step == stop_at
+    return training
+
+
+def test_a_resumed_run_ends_like_an_uninterrupted_one(tmp_path: Path, crystals: CrystalSet) -> None:
+    whole = train(tmp_path / "whole", crystals)
+    train(tmp_path / "cut", crystals, stop_at=3)
+    resumed = train(tmp_path / "cut", crystals)
+    assert whole.step == resumed.step == 6
+    for kind in ("network", "average"):
+        for name, tensor in getattr(whole, kind).state_dict().items():
+            assert torch.equal(tensor, getattr(resumed, kind).state_dict()[name]), (kind, name)
+    last_rows = [(tmp_path / name / "metrics.jsonl").read_text().splitlines()[-1] for name in ("whole", "cut")]
+    assert json.loads(last_rows[0])["loss"] == json.loads(last_rows[1])["loss"]
+
+
+def test_workers_prepare_the_same_batches(tmp_path: Path, crystals: CrystalSet) -> None:
+    alone = train(tmp_path / "alone", crystals, stop_at=2)
+    helped = train(tmp_path / "helped", crystals, stop_at=2, workers=1)
+    for name, tensor in alone.network.state_dict().items():
+        assert torch.equal(tensor, helped.network.state_dict()[name]), name
+
+
+def test_a_run_with_other_options_is_not_continued(tmp_path: Path, crystals: CrystalSet) -> None:
+    train(tmp_path / "run", crystals, stop_at=1)
+    other = Training(
+        TrainingOptions(architecture=SMALL, steps=6, seed=4, batch_atoms=30), TrainingSettings(out=tmp_path / "run")
+    )
+    with pytest.raises(RunDirectoryError, match="seed"):
+        other.resume()
+
+
+def test_training_starts_from_given_weights_of_the_same_architecture(tmp_path: Path, crystals: CrystalSet) -> None:
+    first = train(tmp_path / "first", crystals)
+    first.export(tmp_path / "start.safetensors", crystals, {})
+    second = Training(OPTIONS, TrainingSettings(out=tmp_path, init_from=tmp_path / "start.safetensors"))
+    for name, tensor in first.average.state_dict().items():
+        assert torch.equal(tensor, second.network.state_dict()[name])
+    with pytest.raises(CheckpointError, match="architecture"):
+        Training(TrainingOptions(), TrainingSettings(out=tmp_path, init_from=tmp_path / "start.safetensors"))
+
+
+def test_training_lowers_the_error(tmp_path: Path) -> None:
+    crystals = CrystalSet(CrystalBatch.concatenate([rocksalt(11, 17, 5.64)] * 4).to(dtype=torch.float32))
+    options = TrainingOptions(architecture=SMALL, steps=60, seed=0, batch_atoms=64, warm_up=5, learning_rate=1e-2)
+    training = Training(options, TrainingSettings(out=tmp_path))
+    before = relative_errors(training.network, crystals.batch, cutoff=4.0, sigmas=(0.3,))
+    training.run(crystals, crystals.batch, report=lambda *_: None)
+    after = relative_errors(training.network, crystals.batch, cutoff=4.0, sigmas=(0.3,))
+    assert before[0.3] > 0.95
+    assert after[0.3] < 0.85
+    assert "0.3" in json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])["relative_errors"]
+
+
+def test_learning_rate_rises_holds_and_falls() -> None:
+    options = TrainingOptions(steps=1000, warm_up=100, decay=0.5, learning_rate=1.0)
+    assert options.rate(0) == pytest.approx(0.01)
+    assert options.rate(100) == options.rate(499) == 1
+    assert options.rate(750) == pytest.approx(0.51)
+    assert options.rate(1000) == pytest.approx(0.02)
+
+
+def test_batches_are_full_but_never_above_the_size() -> None:
+    sizes = torch.randint(1, 20, (200,), generator=torch.Generator().manual_seed(0))
+    plan = BatchPlan(sizes, max_atoms=50, seed=1)
+    seen: list[int] = []
+    step = 0
+    while len(seen) < 200:
+        batch = plan.crystals(step)
+        assert sizes[batch].sum() <= 50
+        seen += batch
+        step += 1
+    assert sorted(seen) == list(range(200))
+    assert sizes.sum() / step > 40
+    assert BatchPlan(sizes, max_atoms=50, seed=1).crystals(step + 5) == plan.crystals(step + 5)
+    assert BatchPlan(sizes, max_atoms=50, seed=2).crystals(0) != plan.crystals(0)
+    assert plan.crystals(0) != plan.crystals(step)  # another order in the second pass
+
+
+def test_a_crystal_above_the_size_is_a_batch_of_its_own() -> None:
+    plan = BatchPlan(torch.tensor([100, 3, 100]), max_atoms=50, seed=0)
+    batches = [plan.crystals(step) for step in range(3)]
+    assert sorted(map(tuple, batches)) == [(0,), (1,), (2,)]
+
+
+def test_noise_levels_are_uniform_in_their_logarithm() -> None:
+    sigma = log_uniform(20_000, 0.01, 3.0, generator_of(0, "test", 0))
+    assert float(sigma.min()) >= 0.01
+    assert float(sigma.max()) <= 3.0
+    assert float(torch.log(sigma).mean()) == pytest.approx(float(np.log(0.01 * 3.0)) / 2, abs=0.05)
+
+
+def test_small_noise_is_its_own_target(crystals: CrystalSet) -> None:
+    """Far below the cell's size the exact score is minus the displacement over sigma squared."""
+    batch = crystals.batch
+    sigma = torch.full((batch.n_crystals,), 0.05)
+    noisy = add_noise(batch, sigma, 4.0, torch.Generator().manual_seed(0))
+    again = torch.randn(batch.n_atoms, 3, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(noisy.target, -again, rtol=1e-4, atol=1e-4)
+    # The graph is that of the displaced atoms, so no two distances of a perfect crystal stay equal.
+    lengths = torch.cat([bucket.vector[bucket.filled].norm(dim=-1) for bucket in noisy.graph.buckets])
+    assert lengths.unique().numel() > 0.4 * lengths.numel()
+
+
+def test_large_noise_has_almost_no_target(crystals: CrystalSet) -> None:
+    batch = crystals.batch
+    noisy = add_noise(batch, torch.full((batch.n_crystals,), 30.0), 4.0, torch.Generator().manual_seed(0))
+    assert float(noisy.target.abs().max()) < 1e-3
+
+
+def test_predicting_zero_has_the_relative_error_one(crystals: CrystalSet) -> None:
+    errors = relative_errors(lambda species, *_: torch.zeros(species.shape[0], 3), crystals.batch, cutoff=4.0)
+    assert errors == pytest.approx(dict.fromkeys(errors, 1.0))
+    assert list(errors) == [0.03, 0.1, 0.3, 0.6, 1.0, 2.0]
+
+
+def record(batch: CrystalBatch, **metadata: object) -> StructureRecord:
+    return StructureRecord("r", batch.lattice[0].numpy(), batch.species.numpy(), batch.frac_coords.numpy(), metadata)
+
+
+def test_selection_names_its_reasons() -> None:
+    salt = rocksalt(11, 17, 5.64)
+    selection = Selection(held_out=frozenset({parse_formula("MgO")}), max_atoms=8)
+    assert selection.reason_against(record(salt)) is None
+    assert selection.reason_against(record(salt, suggested_split="train", e_above_hull=None)) is None
+    assert selection.reason_against(record(rocksalt(12, 8, 4.21))) == "held-out formula"
+    assert selection.reason_against(record(salt, suggested_split="test")) == "other split"
+    assert selection.reason_against(record(salt, e_above_hull=0.2)) == "0.1 eV/atom or more above the hull"
+    assert selection.reason_against(record(rocksalt(11, 17, 20.0))) == "implausible volume"
+    assert Selection(max_atoms=7).reason_against(record(salt)) == "more than 7 atoms"
+    assert Selection(named_split_only=True).reason_against(record(salt)) == "other split"
+
+
+def test_shipped_list_holds_the_showcase_and_benchmark_formulas() -> None:
+    formulas = read_held_out()
+    assert len(formulas) > 10_000
+    for formula in ("Li5Si2", "Li2Si", "Li4Si", "Li13Si4", "ZnP2S6", "Zn2P2S7", "YMg3", "KZnF3", "Bi4S4Cl4"):
+        assert parse_formula(formula) in formulas
+    assert all(parse_formula(formula) == formula for formula in sorted(formulas)[::500])
+
+
+def test_lists_of_formulas_are_read_in_any_notation(tmp_path: Path) -> None:
+    path = tmp_path / "formulas.txt"
+    path.write_text("# kept apart\nZn(PS3)2\n\nCl2Na2\n")
+    assert read_held_out(path) == {parse_formula("ZnP2S6"), parse_formula("NaCl")}
+    path.write_text("Xx2\n")
+    with pytest.raises(InputError, match="Xx2"):
+        read_held_out(path)
+    with pytest.raises(InputError, match="no list"):
+        read_held_out(tmp_path / "nothing.txt")
+
+
+def test_the_command_trains_and_leaves_held_out_formulas_out(tmp_path: Path) -> None:
+    rows = [
+        row("salt", rocksalt(11, 17, 5.64), suggested_split="train"),
+        row("kept-apart", rocksalt(3, 9, 4.03), suggested_split="train"),
+        row("caesium", caesium_chloride(55, 17, 4.12)),
+        row("judge", rocksalt(19, 35, 6.6), suggested_split="val"),
+    ]
+    data, held_out = tmp_path / "rows.jsonl.gz", tmp_path / "held_out.txt"
+    data.write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
+    held_out.write_text("LiF\n")
+    arguments = [
+        "--data", str(data), "--out", str(tmp_path / "run"), "--held-out", str(held_out), "--hidden", "8,4",
+        "--layers", "1", "--save-every", "2",
+    ]  # fmt: skip
+    first = CliRunner().invoke(command, [*arguments, "--steps", "2"], catch_exceptions=False)
+    assert first.exit_code == 0, first.output
+    assert "Training on 2 structures" in first.output
+    assert "'held-out formula': 1" in first.output
+    assert "relative errors" in first.output
+    checkpoint = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
+    assert checkpoint.elements == {11, 17, 55}
+    second = CliRunner().invoke(command, [*arguments, "--steps", "4"], catch_exceptions=False)
+    assert "Going on from step 2" in second.output
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").facts["step"] == 4
+    steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert all(a <= b for a, b in pairwise(steps))
+    with pytest.raises(RunDirectoryError, match="other data"):
+        CliRunner().invoke(command, [*arguments, "--max-atoms", "9"], catch_exceptions=False)
+
+
+def test_noisy_coordinates_are_folded_before_the_graph_is_built(crystals: CrystalSet) -> None:
+    """Shifting the clean crystal across its faces changes neither graph nor target."""
+    batch = crystals.batch.select([0])
+    shifted = CrystalBatch((batch.frac_coords + 0.45) % 1, batch.lattice, batch.species, batch.num_atoms)
+    sigma = torch.tensor([0.4])
+    a, b = (add_noise(x, sigma, 4.0, torch.Generator().manual_seed(1)) for x in (batch, shifted))
+    torch.testing.assert_close(a.target, b.target, rtol=1e-4, atol=1e-4)
+    lengths = [
+        torch.cat([bucket.vector[bucket.filled].norm(dim=-1) for bucket in noisy.graph.buckets]).sort().values
+        for noisy in (a, b)
+    ]
+    torch.testing.assert_close(lengths[0], lengths[1], rtol=1e-4, atol=1e-4)
