@@ -1,0 +1,150 @@
+"""Options that the verbs of the pipeline share, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from chggen_kit.cli._shared import (
+    assignments_option,
+    backend_option,
+    checkpoint_option,
+    cli_state,
+    out_option,
+    potential_option,
+    seed_option,
+)
+from chggen_kit.errors import InputError
+
+if TYPE_CHECKING:
+    from chggen_kit.interfaces import Progress
+    from chggen_kit.plugins import Registry
+    from chggen_kit.workflow.result import RunResult
+
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
+Outcome = TypeVar("Outcome")
+FilePath = click.Path(path_type=Path)
+FORMATS = ("cif", "extxyz", "poscar", "json")
+_DISPLAY = ("out", "top")
+"""Values of a command that don't concern what is computed."""
+
+
+def stack(*decorators: Callable[[Any], Any]) -> Callable[[AnyFunction], AnyFunction]:
+    """One decorator of many; the first one's option is listed first in the help."""
+
+    def apply(function: AnyFunction) -> AnyFunction:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+def plugin_option(name: str, default: str, what: str) -> Callable[[AnyFunction], AnyFunction]:
+    """`--NAME PLUGIN`; None means the default."""
+    return stack(
+        click.option(f"--{name}", name.replace("-", "_"), metavar="NAME", help=f"{what} [{default}].", default=None),
+        assignments_option(f"--{name}-option", what=name.replace("-", " ")),
+    )
+
+
+def relaxation_options() -> Callable[[AnyFunction], AnyFunction]:
+    """Options of relaxations."""
+    return stack(
+        potential_option(),
+        assignments_option("--potential-option", what="potential"),
+        plugin_option("relaxer", "fire", "Optimiser"),
+        click.option("--fmax", type=float, help="Force limit of relaxations in eV/Å [0.1]."),
+        click.option("--max-steps", type=int, help="Steps after which a relaxation ends unconverged [500]."),
+    )
+
+
+def symmetry_options() -> Callable[[AnyFunction], AnyFunction]:
+    """Tolerances of the space groups that are reported and counted."""
+    return stack(
+        click.option("--symprec", "symprec_A", type=float, help="Tolerance of space groups in Å [0.1]."),
+        click.option(
+            "--angle-tolerance", "angle_tolerance_deg", type=float, help="Their angle tolerance in degrees [10]."
+        ),
+    )
+
+
+def run_options() -> Callable[[AnyFunction], AnyFunction]:
+    """Options of `generate` and `inpaint`."""
+    return stack(
+        seed_option(),
+        backend_option(),
+        assignments_option("--backend-option", what="backend"),
+        checkpoint_option(),
+        plugin_option("sampler", "repaint", "Draws the guests; `random` is the baseline"),
+        relaxation_options(),
+        symmetry_options(),
+        click.option(
+            "--excluded-groups", metavar="N,N", help="Space group numbers that do not count as symmetric [1,2]."
+        ),
+        click.option(
+            "--min-distance",
+            "min_distance_A",
+            type=float,
+            help="Structures with a shorter distance, in Å, are not relaxed [0.7].",
+        ),
+        click.option("--micro-batch-atoms", type=int, help="Atoms drawn and relaxed together [128]."),
+        out_option(required=False),
+        click.option(
+            "--top", type=click.IntRange(min=1), default=20, show_default=True, help="Candidates listed at the end."
+        ),
+    )
+
+
+def parse_whole_numbers(text: str | None, flag: str) -> tuple[int, ...] | None:
+    """`1,2` as numbers; None stays None.
+
+    Raises:
+        InputError: when an entry is not a whole number.
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(int(entry) for entry in text.split(","))
+    except ValueError as error:
+        raise InputError(f"Cannot read {flag} {text!r}: write whole numbers with commas, as in 1,2.") from error
+
+
+def settings_of(values: Mapping[str, Any], plugins: Sequence[str]) -> dict[str, Any]:
+    """The values of a command as settings of a configuration: names and options of `plugins` become choices.
+
+    Raises:
+        InputError: when a value cannot be read.
+    """
+    settings = {name: value for name, value in values.items() if name not in _DISPLAY}
+    for plugin in plugins:
+        name, options = settings.pop(plugin), settings.pop(f"{plugin}_options")
+        # Options without a name belong to the default plug-in.
+        choice = {"options": options, **({} if name is None else {"name": name})}
+        settings[plugin] = choice if name is not None or options else None
+    if "excluded_groups" in settings:
+        settings["excluded_groups"] = parse_whole_numbers(settings["excluded_groups"], "--excluded-groups")
+    return settings
+
+
+def run_and_print(run: Callable[[Registry, Progress], RunResult], top: int, *, description: str) -> None:
+    """Do a run, with progress on standard error, and print its result."""
+    from rich.console import Console
+
+    from chggen_kit.workflow.table import print_result
+
+    state = cli_state()
+    with state.make_progress(description) as progress:
+        result = run(state.registry(), progress)
+    print_result(result, result_console(Console), top)
+
+
+def result_console(kind: type[Any]) -> Any:  # noqa: ANN401  rich is imported by the caller, when there is something to print
+    """Console for tables: as wide as they need where the output is not a terminal."""
+    console = kind(highlight=False)
+    if not console.is_terminal:
+        console.width = 200
+    return console

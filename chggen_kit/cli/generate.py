@@ -1,0 +1,48 @@
+"""`chggen generate`: a composition in, ranked candidates out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chggen_kit.cli._pipeline import parse_whole_numbers, plugin_option, run_and_print, run_options, settings_of
+from chggen_kit.cli._shared import cli_state
+
+_PLUGINS = ("backend", "sampler", "unconditional_sampler", "refiner", "potential", "relaxer")
+
+
+@click.command("generate")
+@click.argument("formula")
+@click.option("--formula-units", metavar="N,N", help="Numbers of formula units in the cell; each gets -n starts [1].")
+@click.option("-n", "n", type=int, help="Starts (cells) for each number of formula units [8].")
+@click.option(
+    "--guests",
+    metavar="El,El",
+    help="Elements that are taken out and drawn again [the cation with the broadest coordination].",
+)
+@click.option("--inpaintings", type=int, help="Structures drawn into each host [3].")
+@click.option("--volume-per-atom", type=float, help="Å³ per atom of the cells [estimated from the composition].")
+@run_options()
+@plugin_option("unconditional-sampler", "predictor-corrector", "Draws whole structures")
+@plugin_option("refiner", "ladder", "Symmetrises the hosts")
+def command(formula: str, out: Path | None, top: int, **values: Any) -> None:  # noqa: ANN401  click's values
+    """Predict structures of FORMULA, e.g. ZnP2S6.
+
+    Whole structures are drawn in random cells and relaxed; the guests are taken out, the host that is left is
+    symmetrised, guests are drawn into it again, and the result is relaxed. A run that was interrupted goes on when
+    the same command is given again.
+    """
+    from chggen_kit.workflow.config import GenerateConfig, build_config
+    from chggen_kit.workflow.pipeline import default_directory, run_generate
+
+    settings = settings_of(values, _PLUGINS)
+    settings["formula_units"] = parse_whole_numbers(settings["formula_units"], "--formula-units")
+    config = build_config(GenerateConfig, {"formula": formula, **settings}, cli_state().registry())
+    directory = default_directory(config, out)
+    run_and_print(
+        lambda registry, progress: run_generate(config, directory, registry=registry, progress=progress),
+        top,
+        description=f"generate {formula}",
+    )

@@ -1,0 +1,45 @@
+"""`chggen relax`: structures to their nearest minimum."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chggen_kit.cli._pipeline import (
+    FORMATS,
+    FilePath,
+    relaxation_options,
+    result_console,
+    settings_of,
+    symmetry_options,
+)
+from chggen_kit.cli._shared import cli_state
+
+
+@click.command("relax")
+@click.argument("files", type=FilePath, nargs=-1, required=True)
+@click.option("--out", type=FilePath, metavar="DIR", required=True, help="Directory for the relaxed structures.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="cif", show_default=True)
+@click.option("--fixed-cell", is_flag=True, help="Keep the cells as they are.")
+@relaxation_options()
+@symmetry_options()
+def command(files: tuple[Path, ...], out: Path, form: Any, fixed_cell: bool, **values: Any) -> None:  # noqa: ANN401  click's values
+    """Relax the structures of FILES with an interatomic potential, all together.
+
+    DIR gets one file for each, and relaxed.json with energies and outcomes.
+    """
+    from rich.console import Console
+
+    from chggen_kit.workflow.config import RelaxConfig, build_config
+    from chggen_kit.workflow.relaxing import relax_files, relaxation_table
+
+    state = cli_state()
+    settings = {"cell": "fixed" if fixed_cell else "free", **settings_of(values, ("potential", "relaxer"))}
+    config = build_config(RelaxConfig, settings, state.registry())
+    with state.make_progress("relax") as progress:
+        results = relax_files(files, out, form, config, registry=state.registry(), progress=progress)
+    console = result_console(Console)
+    console.print(relaxation_table(results))
+    console.print(f"Results: {out}", soft_wrap=True)

@@ -1,0 +1,217 @@
+"""Configurations: everything that defines the result of a run, and nothing that does not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from chggen_kit.errors import InputError, unknown_name
+from chggen_kit.interfaces.relaxer import CellPolicy
+from chggen_kit.plugins import Registry
+from chggen_kit.workflow.records import StructureData
+
+AnyConfig = TypeVar("AnyConfig", bound="RelaxationSettings")
+_KINDS = {"backend": "score-model", "potential": "potential"}
+"""Settings whose default plug-in is the registry's: the core names no backend and no potential."""
+
+
+class PluginChoice(BaseModel):
+    """A plug-in by name, with the options that the user gave (the others keep their defaults).
+
+    A bare name can stand for a choice without options.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    options: Mapping[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_name(cls, value: Any) -> Any:  # noqa: ANN401  whatever the user gave
+        return {"name": value} if isinstance(value, str) else value
+
+
+class RelaxationSettings(BaseModel):
+    """How structures are relaxed, and how the space groups of the results are found.
+
+    Attributes:
+        potential: the interatomic potential.
+        relaxer: the optimiser.
+        fmax: limit on forces in eV/Å.
+        max_steps: steps after which a relaxation ends unconverged.
+        symprec_A: tolerance in Å of the space groups that are reported and counted.
+        angle_tolerance_deg: angle tolerance in degrees of the same.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    potential: PluginChoice
+    relaxer: PluginChoice = PluginChoice(name="fire")
+    fmax: float = Field(default=0.1, gt=0, allow_inf_nan=False)
+    max_steps: int = Field(default=500, ge=1)
+    symprec_A: float = Field(default=0.1, gt=0, allow_inf_nan=False)
+    angle_tolerance_deg: float = Field(default=10.0, gt=0, allow_inf_nan=False)
+
+
+class RelaxConfig(RelaxationSettings):
+    """Relaxation of the user's structures.
+
+    Attributes:
+        cell: whether the cells relax too.
+    """
+
+    cell: CellPolicy = "free"
+
+
+class RunConfig(RelaxationSettings):
+    """What all runs share.
+
+    Attributes:
+        seed: of all draws; the draws of one structure depend on it and on the structure's identity alone.
+        backend: the score model.
+        checkpoint: weights of the score model; None for its own.
+        sampler: draws the guests.
+        excluded_groups: space groups that do not count as symmetric.
+        min_distance_A: a generated structure with a shorter distance (periodic images of an atom included) is not
+            relaxed: its outcome is `overlap`.
+        micro_batch_atoms: atoms drawn and relaxed together; part of the result, because sums of floating point
+            numbers depend on it in the last bits.
+    """
+
+    seed: int = Field(default=0, ge=0)
+    backend: PluginChoice
+    checkpoint: Path | None = None
+    sampler: PluginChoice = PluginChoice(name="repaint")
+    excluded_groups: tuple[int, ...] = (1, 2)
+    min_distance_A: float = Field(default=0.7, ge=0, allow_inf_nan=False)
+    micro_batch_atoms: int = Field(default=128, ge=1)
+
+    @field_validator("excluded_groups")
+    @classmethod
+    def _sorted_groups(cls, groups: tuple[int, ...]) -> tuple[int, ...]:
+        if any(not 1 <= number <= 230 for number in groups):
+            raise ValueError("space groups have numbers from 1 to 230")
+        return tuple(sorted(set(groups)))
+
+    def identity(self) -> dict[str, Any]:
+        """The configuration as plain JSON, without the path of the checkpoint, whose content counts."""
+        plain: dict[str, Any] = json.loads(self.model_dump_json(exclude={"checkpoint"}))
+        return plain
+
+
+class GenerateConfig(RunConfig):
+    """A composition in, candidates out.
+
+    Attributes:
+        formula: the composition of one formula unit, amounts as written.
+        formula_units: numbers of formula units in the cell.
+        n: starts (lattices) for each number of formula units.
+        guests: symbols of the elements that are taken out and drawn again; `auto` lets the kit choose.
+        inpaintings: structures drawn into each host.
+        volume_per_atom: in Å^3; None for the kit's estimate.
+        unconditional_sampler: draws whole structures.
+        refiner: symmetrises the hosts.
+    """
+
+    verb: Literal["generate"] = "generate"
+    formula: str
+    formula_units: tuple[int, ...] = (1,)
+    n: int = Field(default=8, ge=1)
+    guests: tuple[str, ...] | Literal["auto"] = "auto"
+    inpaintings: int = Field(default=3, ge=0)
+    volume_per_atom: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    unconditional_sampler: PluginChoice = PluginChoice(name="predictor-corrector")
+    refiner: PluginChoice = PluginChoice(name="ladder")
+
+    @field_validator("guests", mode="before")
+    @classmethod
+    def _split_guests(cls, guests: Any) -> Any:  # noqa: ANN401  whatever the user gave
+        if isinstance(guests, str) and guests != "auto":
+            return tuple(symbol.strip() for symbol in guests.split(","))
+        return guests
+
+    @field_validator("formula_units", mode="before")
+    @classmethod
+    def _one_unit(cls, units: Any) -> Any:  # noqa: ANN401  whatever the user gave
+        return (units,) if isinstance(units, int) else units
+
+    @field_validator("formula_units")
+    @classmethod
+    def _positive_units(cls, units: tuple[int, ...]) -> tuple[int, ...]:
+        if not units or min(units) < 1:
+            raise ValueError("numbers of formula units are whole and at least 1")
+        if len(set(units)) != len(units):
+            raise ValueError("a number of formula units is given twice")
+        return units
+
+
+class InpaintConfig(RunConfig):
+    """A host and guest counts in, filled structures out.
+
+    Attributes:
+        host: the host, in the user's own cell and atom order.
+        guest_counts: atoms to be drawn, by element symbol.
+        n: structures drawn.
+        relax: whether they are relaxed.
+    """
+
+    verb: Literal["inpaint"] = "inpaint"
+    host: StructureData
+    guest_counts: Mapping[str, int]
+    n: int = Field(default=8, ge=1)
+    relax: bool = True
+
+    @field_validator("guest_counts")
+    @classmethod
+    def _positive_counts(cls, counts: Mapping[str, int]) -> Mapping[str, int]:
+        if not counts or min(counts.values()) < 1:
+            raise ValueError("name at least one guest, each with a count of at least 1")
+        return counts
+
+
+def build_config(kind: type[AnyConfig], values: Mapping[str, Any], registry: Registry) -> AnyConfig:
+    """Configuration from what the user gave; None keeps a default.
+
+    Raises:
+        InputError: for a setting that does not exist, or naming each value that does not fit.
+        PluginError: when there is no default backend or potential, and none was named.
+    """
+    settings = set(kind.model_fields) - {"verb"}
+    given = {name: value for name, value in values.items() if value is not None}
+    strangers = [name for name in given if name not in settings]
+    if strangers:
+        raise InputError(unknown_name("setting", strangers[0], settings))
+    for name, field in kind.model_fields.items():
+        if name not in given and name in _KINDS:
+            given[name] = {}
+        if name in given and (name in _KINDS or isinstance(field.default, PluginChoice)):
+            given[name] = _named(given[name], name, field.default, registry)
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(part) for part in problem['loc']) or 'configuration'} = {problem.get('input')!r}: "
+            f"{problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors(include_url=False)
+        ]
+        raise InputError("The configuration of the run is not valid: " + "; ".join(lines) + ".") from error
+
+
+def _named(choice: Any, setting: str, default: Any, registry: Registry) -> Any:  # noqa: ANN401  checked by pydantic after
+    """Options without a name belong to the default plug-in."""
+    if not isinstance(choice, Mapping) or "name" in choice:
+        return choice
+    name = default.name if isinstance(default, PluginChoice) else registry.default_name(_KINDS[setting])
+    return {"name": name, **choice}
+
+
+def config_hash(identity: Mapping[str, Any]) -> str:
+    """Hash of a plain configuration, independent of the order of its keys."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,255 @@
+"""The pipeline: starts, draws, relaxations, hosts, inpainting, results; each piece stored as soon as it is done."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from chggen_kit.errors import InputError
+from chggen_kit.interfaces import Progress, Sampler
+from chggen_kit.io.files import check_host
+from chggen_kit.plugins import Registry, get_registry
+from chggen_kit.workflow import work
+from chggen_kit.workflow.assembly import Parts, assemble, check_elements, describe_parts, versions
+from chggen_kit.workflow.collect import write_database
+from chggen_kit.workflow.config import GenerateConfig, InpaintConfig, config_hash
+from chggen_kit.workflow.formula import atom_counts, check_symbol, parse_composition, parse_elements
+from chggen_kit.workflow.guests import choose_guests
+from chggen_kit.workflow.plan import Draw, make_shards, plan_inpaintings, plan_starts
+from chggen_kit.workflow.records import HostRecord, Record, Stage
+from chggen_kit.workflow.result import RunResult
+from chggen_kit.workflow.rundir import RunDirectory, write_atomically
+from chggen_kit.workflow.runner import Runner, torch_threads
+from chggen_kit.workflow.summary import summarise
+from chggen_kit.workflow.volume import volume_per_atom
+
+_LOG = logging.getLogger(__name__)
+
+RUNS = Path("runs")
+"""Where runs go when no directory is named."""
+
+
+def default_directory(config: GenerateConfig | InpaintConfig, out: str | Path | None) -> Path:
+    """`out`, or the directory that a run gets when none is named.
+
+    Raises:
+        InputError: when `out` is empty.
+    """
+    if out is not None:
+        if not str(out).strip():
+            raise InputError("The name of the output directory is empty.")
+        return Path(out)
+    if isinstance(config, GenerateConfig):
+        name = parse_composition(config.formula).formula.replace(" ", "")
+    else:
+        guests = "".join(f"{symbol}{count}" for symbol, count in config.guest_counts.items())
+        name = f"{config.host.structure().composition.reduced_formula}-{guests}"
+    return RUNS / f"{name}-seed{config.seed}"
+
+
+def run_generate(
+    config: GenerateConfig, out: Path, *, registry: Registry | None = None, progress: Progress | None = None
+) -> RunResult:
+    """Candidates for a composition; goes on with the run that `out` holds, if it is the same.
+
+    Raises:
+        InputError: when the composition, the guests or an option cannot be used.
+        RunDirectoryError: when `out` belongs to another run.
+    """
+    registry = registry or get_registry()
+    composition = parse_composition(config.formula)
+    if config.guests == "auto":
+        choice = choose_guests(composition)
+        guests, reason = tuple(choice.elements), choice.reason
+    else:
+        guests = parse_elements(",".join(config.guests), composition) if config.guests else ()
+        reason = "given"
+    volume, source = config.volume_per_atom, "given"
+    if volume is None:
+        estimate = volume_per_atom(composition)
+        volume, source = estimate.value_A3, estimate.source
+    _LOG.info("Guests: %s (%s). Volume: %.2f Å^3/atom (%s).", ", ".join(guests) or "none", reason, volume, source)
+    parts = assemble(config, registry)
+    counts = atom_counts(composition)
+    check_elements(parts, counts, sum(counts.values()) * max(config.formula_units))
+    resolved = {"guests": list(guests), "volume_per_atom": volume}
+    notes = {"formula": config.formula, "guests_chosen": reason, "volume_per_atom": volume, "volume_source": source}
+    starts = plan_starts(composition, config.formula_units, config.n, volume, config.seed)
+
+    def body(runner: Runner) -> tuple[list[Record], list[HostRecord]]:
+        records, hosts = _unconditional(runner, config, parts, starts, guests)
+        units = {one.record.start: one.record.formula_units for one in starts}
+        fills = plan_inpaintings(hosts, config.inpaintings, units)
+        return records + _inpaint(runner, config, parts, parts.sampler, fills), hosts
+
+    return _Run(config, parts, registry, out, resolved, notes).execute(body, guests, progress)
+
+
+def run_inpaint(
+    config: InpaintConfig, out: Path, *, registry: Registry | None = None, progress: Progress | None = None
+) -> RunResult:
+    """Guests drawn into the user's host; goes on with the run that `out` holds, if it is the same.
+
+    Raises:
+        InputError: when the host, the guests or an option cannot be used.
+        RunDirectoryError: when `out` belongs to another run.
+    """
+    registry = registry or get_registry()
+    host = config.host.structure()
+    check_host(host)
+    for symbol in config.guest_counts:
+        check_symbol(symbol, "the guests")
+    parts = assemble(config, registry)
+    check_elements(parts, {*config.host.species, *config.guest_counts}, len(host) + sum(config.guest_counts.values()))
+    given = HostRecord(id="host", start=0, host=config.host, guest_counts=dict(config.guest_counts))
+    fills = plan_inpaintings([given], config.n, {})
+    notes = {"host": host.composition.formula, "guest_counts": dict(config.guest_counts)}
+
+    def body(runner: Runner) -> tuple[list[Record], list[HostRecord]]:
+        return _inpaint(runner, config, parts, parts.sampler, fills), []
+
+    return _Run(config, parts, registry, out, {}, notes).execute(body, tuple(config.guest_counts), progress)
+
+
+def _unconditional(
+    runner: Runner, config: GenerateConfig, parts: Parts, starts: Sequence[Draw], guests: Sequence[str]
+) -> tuple[list[Record], list[HostRecord]]:
+    """Draw and relax whole structures, and look for a host in each."""
+    if parts.unconditional_sampler is None or parts.refiner is None:
+        raise InputError("This run has no sampler for whole structures, or no host refiner.")
+    refiner = parts.refiner
+    hosts: list[HostRecord] = []
+
+    def look(number: int, of: int, done: Sequence[Record]) -> None:
+        if guests:
+            hosts.extend(
+                runner.piece("hosts", number, of, HostRecord, lambda _: work.find_hosts(done, refiner, guests))
+            )
+
+    records = _draw_and_relax(runner, config, parts, parts.unconditional_sampler, "unconditional", starts, look)
+    return records, hosts
+
+
+def _inpaint(
+    runner: Runner, config: GenerateConfig | InpaintConfig, parts: Parts, sampler: Sampler, fills: Sequence[Draw]
+) -> list[Record]:
+    return _draw_and_relax(runner, config, parts, sampler, "inpainted", fills, lambda *_: None)
+
+
+def _draw_and_relax(
+    runner: Runner,
+    config: GenerateConfig | InpaintConfig,
+    parts: Parts,
+    sampler: Sampler,
+    stage: Stage,
+    draws: Sequence[Draw],
+    then: Callable[[int, int, Sequence[Record]], None],
+) -> list[Record]:
+    """Shard after shard: draw, relax, find space groups; `then` looks at what came of each shard."""
+    shards = make_shards(draws, config.micro_batch_atoms)
+    result: list[Record] = []
+    for number, shard in enumerate(shards):
+        records = runner.piece(
+            f"{stage}-draw",
+            number,
+            len(shards),
+            Record,
+            partial(work.draw, shard, sampler, parts.model, config),
+        )
+        records = runner.piece(
+            f"{stage}-relax", number, len(shards), Record, partial(work.finish, records, parts.relaxer, config)
+        )
+        then(number, len(shards), records)
+        result += records
+    return result
+
+
+class _Run:
+    """What the two verbs share: the directory, its lock, what `run.json` says, and the results at the end."""
+
+    def __init__(
+        self,
+        config: GenerateConfig | InpaintConfig,
+        parts: Parts,
+        registry: Registry,
+        out: Path,
+        resolved: Mapping[str, Any],
+        notes: Mapping[str, Any],
+    ) -> None:
+        self._config = config
+        self._parts = parts
+        self._directory = RunDirectory(out)
+        self._notes = notes
+        self._identity = {"config": config.identity(), "resolved": {**resolved, **describe_parts(parts)}}
+        self._description: dict[str, Any] = {
+            "identity": self._identity,
+            "checkpoint_path": None if config.checkpoint is None else str(config.checkpoint),
+            "seed": config.seed,
+            "threads": torch.get_num_threads(),
+            "versions": versions(config, parts, registry),
+            "notes": notes,
+        }
+
+    def execute(
+        self,
+        body: Callable[[Runner], tuple[list[Record], list[HostRecord]]],
+        guests: Sequence[str],
+        progress: Progress | None,
+    ) -> RunResult:
+        """Do what is left to do, and write the results."""
+        directory = self._directory
+        directory.check_free()
+        with directory.locked():
+            _LOG.info("Run directory: %s%s", directory.path, " (going on)" if directory.run_file.exists() else "")
+            stored = directory.open(self._description)
+            ours: Mapping[str, str] = self._description["versions"]
+            if stored["versions"] != ours:
+                _LOG.warning(
+                    "%s was started with other versions of the software (%s); its last bits may differ from a run "
+                    "that was never interrupted.",
+                    directory.path,
+                    ", ".join(sorted(key for key, value in ours.items() if stored["versions"].get(key) != value)),
+                )
+            runner = Runner(directory, config_hash(self._identity), progress)
+            with torch_threads(stored["threads"]):
+                records, hosts = body(runner)
+            seconds = {kind: round(value, 1) for kind, value in runner.seconds.items()}
+            extra = {"verb": self._config.verb, "seed": self._config.seed, **self._notes, "seconds": seconds}
+            summary = summarise(self._config, records, hosts, guests, extra)
+            if runner.computed or not (directory.database.exists() and directory.summary.exists()):
+                self._write(records, hosts, summary)
+        return RunResult(directory.path, self._config, records, hosts, summary)
+
+    def _write(self, records: Sequence[Record], hosts: Sequence[HostRecord], summary: Mapping[str, Any]) -> None:
+        config, model, potential = self._config, self._parts.model, self._parts.potential
+        shared: dict[str, Any] = {
+            "seed": config.seed,
+            "symprec": config.symprec_A,
+            "angle_tolerance": config.angle_tolerance_deg,
+        }
+        if potential is not None:
+            shared |= {
+                "potential": potential.info.name,
+                "energy_frame": potential.info.energy_frame,
+                "relaxer": config.relaxer.name,
+            }
+        samplers = {"inpainted": (config.sampler.name, self._parts.sampler)}
+        if isinstance(config, GenerateConfig) and self._parts.unconditional_sampler is not None:
+            samplers["unconditional"] = (config.unconditional_sampler.name, self._parts.unconditional_sampler)
+        provenance: dict[str, dict[str, Any]] = {}
+        for stage, (name, sampler) in samplers.items():
+            provenance[stage] = {**shared, "sampler": name}
+            if sampler.needs_model and model is not None:
+                provenance[stage] |= {
+                    "backend": config.backend.name,
+                    "checkpoint": model.capabilities.checkpoint,
+                    "checkpoint_sha256": f"sha256:{model.capabilities.checkpoint_sha256}",
+                }
+        write_database(self._directory.database, records, hosts, provenance, {"run": self._identity})
+        write_atomically(self._directory.summary, json.dumps(summary, indent=2) + "\n")

@@ -1,0 +1,81 @@
+"""The table at the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from chggen_kit.workflow.result import RunResult
+
+_MISSING = "-"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return _MISSING if value is None else f"{value:.{digits}f}"
+
+
+def candidate_table(result: RunResult, most: int | None = 20) -> Table:
+    """Candidates, lowest energy per atom first, at most `most` of them (None for all)."""
+    candidates = result.candidates
+    shown = candidates if most is None else candidates[:most]
+    title = f"Candidates by energy per atom ({len(shown)} of {len(candidates)}; * = symmetric)"
+    table = Table(title=title, title_justify="left")
+    table.add_column("rank", justify="right")
+    for heading in ("id", "stage", "space group"):
+        table.add_column(heading)
+    table.add_column("E (eV/atom)", justify="right")
+    table.add_column("converged")
+    for heading in ("dE (eV/atom)", "max displ. (Å)", "host drift (Å)"):
+        table.add_column(heading, justify="right")
+    for candidate in shown:
+        record = candidate.record
+        converged = _MISSING if record.converged is None else ("yes" if record.converged else "no")
+        group = f"{record.spacegroup_symbol or _MISSING} ({record.spacegroup_number or _MISSING})"
+        table.add_row(
+            str(candidate.rank),
+            candidate.id,
+            record.stage,
+            group + (" *" if candidate.symmetric else ""),
+            _number(candidate.energy_per_atom, 4),
+            converged,
+            _number(record.energy_change, 3),
+            _number(record.max_displacement_A, 2),
+            _number(record.host_drift_A, 2),
+        )
+    return table
+
+
+def rate_lines(summary: Mapping[str, Any]) -> list[str]:
+    """The success rates in words, each with its denominator, and the failures by reason."""
+    lines = []
+    for stage in ("unconditional", "inpainted"):
+        part = summary.get(stage)
+        if not part or not part["started"]:
+            continue
+        lines.append(f"Symmetric, {stage}:")
+        for rate in part["symmetric_rates"].values():
+            share = "" if rate["rate"] is None else f" ({100 * rate['rate']:.1f} %)"
+            lines.append(f"  {rate['count']} of {rate['of']} {rate['denominator']}{share}")
+        failures = {reason: count for reason, count in part["outcomes"].items() if reason != "ok"}
+        if failures:
+            lines.append("  failures: " + ", ".join(f"{count} {reason}" for reason, count in failures.items()))
+    if summary.get("hosts", {}).get("outcomes"):
+        hosts = summary["hosts"]
+        lines.append(f"Hosts symmetrised: {hosts['symmetrised']} of {hosts['looked_at']} looked at.")
+    return lines
+
+
+def print_result(result: RunResult, console: Console, most: int | None = 20) -> None:
+    """Print candidates, rates and where the results are."""
+    parts: list[Table | Text] = [candidate_table(result, most)] if result.candidates else []
+    if not result.candidates:
+        parts.append(Text("No structure came through."))
+    parts += [Text(line) for line in rate_lines(result.summary)]
+    if "note" in result.summary:
+        parts.append(Text(result.summary["note"]))
+    parts.append(Text(f"Results: {result.path / 'results.db'} and {result.path / 'summary.json'}"))
+    console.print(Group(*parts), soft_wrap=True)

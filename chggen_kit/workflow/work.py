@@ -1,0 +1,138 @@
+"""The pieces of work of a run: draw, relax, look for hosts. Each takes records and returns them, none is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from pymatgen.core import Structure
+
+from chggen_kit.errors import InputError
+from chggen_kit.interfaces import HostRefiner, Progress, Relaxation, Relaxer, Sampler, ScoreModel
+from chggen_kit.io.convert import to_structures
+from chggen_kit.metrics.geometry import host_drift_A, max_displacement_A, minimum_distance
+from chggen_kit.metrics.symmetry import SymmetryFailure, space_group
+from chggen_kit.workflow.config import RunConfig
+from chggen_kit.workflow.plan import Shard, restore_given
+from chggen_kit.workflow.records import OK, HostRecord, Record, StructureData
+
+_USABLE_ENDS = ("converged", "max-steps")
+"""A relaxation that ran out of steps left a usable structure: it goes on, marked as not converged."""
+
+
+def draw(
+    shard: Shard, sampler: Sampler, model: ScoreModel | None, config: RunConfig, progress: Progress | None
+) -> list[Record]:
+    """Draw the structures of one shard, and set apart those that cannot be relaxed."""
+    result = sampler.sample(model if sampler.needs_model else None, shard.task, seed=config.seed, progress=progress)
+    records = []
+    for one, structure, reason in zip(shard.draws, to_structures(result.crystals), result.reasons, strict=True):
+        generated = restore_given(structure, one.template, one.record.host_atoms)
+        outcome = reason or _fitness(structure, config.min_distance_A)
+        records.append(one.record.updated(generated=generated, outcome=outcome))
+    return records
+
+
+def _fitness(structure: Structure, min_distance_A: float) -> str:
+    if not np.isfinite(structure.frac_coords).all():
+        return "non-finite"
+    return "overlap" if minimum_distance(structure) < min_distance_A else OK
+
+
+def relax(records: Sequence[Record], relaxer: Relaxer, config: RunConfig, progress: Progress | None) -> list[Record]:
+    """Relax what was drawn well, all in one call, with free cells; other records pass through as they are."""
+    chosen = [index for index, record in enumerate(records) if record.outcome == OK and record.generated is not None]
+    structures = [_generated(records[index]) for index in chosen]
+    ended = (
+        relaxer.relax(structures, cell="free", fmax=config.fmax, max_steps=config.max_steps, progress=progress)
+        if structures
+        else []
+    )
+    result = list(records)
+    for index, before, relaxation in zip(chosen, structures, ended, strict=True):
+        result[index] = _relaxed(records[index], before, relaxation)
+    return result
+
+
+def _generated(record: Record) -> Structure:
+    if record.generated is None:
+        raise InputError(f"The structure {record.id} was never generated.")
+    return record.generated.structure()
+
+
+def _relaxed(record: Record, before: Structure, relaxation: Relaxation) -> Record:
+    values: dict[str, object] = {
+        "initial_energy": relaxation.initial_energy,
+        "relax_reason": relaxation.reason,
+        "relax_steps": relaxation.steps,
+        "max_force": relaxation.max_force,
+        "max_stress": relaxation.max_stress,
+        "converged": relaxation.converged,
+    }
+    if relaxation.reason not in _USABLE_ENDS:
+        return record.updated(outcome=relaxation.reason, **values)
+    after = relaxation.structure
+    values["energy"] = relaxation.energy
+    values["relaxed"] = StructureData.of(after)
+    values["max_displacement_A"] = max_displacement_A(before, after)
+    if record.host_atoms:
+        values["host_drift_A"] = host_drift_A(before, after, range(record.host_atoms))
+    return record.updated(**values)
+
+
+def finish(
+    records: Sequence[Record], relaxer: Relaxer | None, config: RunConfig, progress: Progress | None
+) -> list[Record]:
+    """Relax (where there is a relaxer), then find space groups."""
+    return find_space_groups(records if relaxer is None else relax(records, relaxer, config, progress), config)
+
+
+def find_space_groups(records: Sequence[Record], config: RunConfig) -> list[Record]:
+    """Space group of every structure that came through: of the relaxed one, or of the generated one without it."""
+    result = []
+    for record in records:
+        if record.outcome != OK or record.final is None:
+            result.append(record)
+            continue
+        group = space_group(record.final.structure(), config.symprec_A, config.angle_tolerance_deg)
+        if isinstance(group, SymmetryFailure):
+            result.append(record.updated(symmetry_failure=group.reason))
+            continue
+        result.append(
+            record.updated(
+                spacegroup_number=group.number, spacegroup_symbol=group.symbol, symmetry_library=group.library
+            )
+        )
+    return result
+
+
+def find_hosts(records: Sequence[Record], refiner: HostRefiner, guests: Collection[str]) -> list[HostRecord]:
+    """The best symmetrised host of each relaxed start."""
+    hosts = []
+    for record in records:
+        name = f"h{record.start:04d}"
+        if record.outcome != OK or record.relaxed is None:
+            hosts.append(HostRecord(id=name, start=record.start, outcome="not-relaxed"))
+            continue
+        found = refiner.refine(record.relaxed.structure(), guests)
+        if not found:
+            hosts.append(HostRecord(id=name, start=record.start, outcome="no-symmetry"))
+            continue
+        best = found[0]
+        hosts.append(
+            HostRecord(
+                id=name,
+                start=record.start,
+                host=StructureData.of(best.host),
+                guest_counts=dict(best.guest_counts),
+                spacegroup_number=best.spacegroup_number,
+                spacegroup_symbol=best.spacegroup_symbol,
+                symprec_A=best.symprec_A,
+                angle_tolerance_deg=best.angle_tolerance_deg,
+                max_displacement_A=best.max_displacement_A,
+                rms_displacement_A=best.rms_displacement_A,
+                cell=best.cell,
+                symmetry_library=best.library,
+            )
+        )
+    return hosts
