@@ -8,9 +8,8 @@ from pathlib import Path
 
 import click
 import pytest
-from pymatgen.core import Lattice, Structure
-
 from chggen_kit.cli import cli
+from pymatgen.core import Lattice, Structure
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "docs/runs.md", "docs/training.md", "docs/metrics.md", "docs/samplers.md")
