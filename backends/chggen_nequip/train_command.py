@@ -89,8 +89,6 @@ def command(
     from chggen_nequip.network import Architecture
     from chggen_nequip.training import Training, TrainingOptions, TrainingSettings
 
-    # Weights that have decayed to denormal numbers make a CPU crawl.
-    torch.set_flush_denormal(True)
     options = TrainingOptions(
         architecture=Architecture(hidden=_channels(hidden), layers=given["layers"], cutoff=given["cutoff"]),
         **{
@@ -119,7 +117,12 @@ def command(
     if (out / "state.pt").exists():
         training.resume()
         click.echo(f"Going on from step {training.step} in {out}.")
-    _train(training, options, crystals, validation, {"data": [p.name for p in data], "crystals": len(crystals)})
+    # Weights that have decayed to denormal numbers make a CPU crawl. The mode is the process's, so it is put back.
+    torch.set_flush_denormal(True)
+    try:
+        _train(training, options, crystals, validation, {"data": [p.name for p in data], "crystals": len(crystals)})
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def _train(
