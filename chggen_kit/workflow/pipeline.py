@@ -128,9 +128,7 @@ def _unconditional(
 
     def look(number: int, of: int, done: Sequence[Record]) -> None:
         if guests:
-            hosts.extend(
-                runner.piece("hosts", number, of, HostRecord, lambda _: work.find_hosts(done, refiner, guests))
-            )
+            hosts.extend(runner.piece("hosts", number, of, HostRecord, partial(work.find_hosts, done, refiner, guests)))
 
     records = _draw_and_relax(runner, config, parts, parts.unconditional_sampler, "unconditional", starts, look)
     return records, hosts
