@@ -204,8 +204,9 @@ class _Run:
         directory = self._directory
         directory.check_free()
         with directory.locked():
-            _LOG.info("Run directory: %s%s", directory.path, " (going on)" if directory.run_file.exists() else "")
+            is_new = not directory.run_file.exists()
             stored = directory.open(self._description)
+            _LOG.info("Run directory: %s%s", directory.path, "" if is_new else " (going on)")
             ours: Mapping[str, str] = self._description["versions"]
             if stored["versions"] != ours:
                 _LOG.warning(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
@@ -30,7 +29,7 @@ def candidate_table(result: RunResult, most: int | None = 20) -> Table:
     shown = candidates if most is None else candidates[:most]
     title = f"Candidates by energy per atom ({len(shown)} of {len(candidates)}; * = symmetric)"
     # Narrow enough for a terminal of 80 columns, where a cut energy would be of no use.
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in (
         "rank",
         "id",
