@@ -46,7 +46,8 @@ def default_directory(config: GenerateConfig | InpaintConfig, out: str | Path | 
             raise InputError("The name of the output directory is empty.")
         return Path(out)
     if isinstance(config, GenerateConfig):
-        name = parse_composition(config.formula).formula.replace(" ", "")
+        counts = atom_counts(parse_composition(config.formula))
+        name = "".join(symbol if count == 1 else f"{symbol}{count}" for symbol, count in counts.items())
     else:
         guests = "".join(f"{symbol}{count}" for symbol, count in config.guest_counts.items())
         name = f"{config.host.structure().composition.reduced_formula}-{guests}"

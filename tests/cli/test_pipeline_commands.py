@@ -62,8 +62,8 @@ def test_generate_prints_candidates_rates_and_the_directory(chggen: Chggen) -> N
     assert "Candidates by energy per atom" in result.stdout
     assert "Symmetric, unconditional:" in result.stdout
     assert "structures started" in result.stdout
-    assert "Run directory: runs/Zn1P2S1-seed3" in result.stderr
-    summary = json.loads(Path("runs/Zn1P2S1-seed3/summary.json").read_text())
+    assert "Run directory: runs/ZnP2S-seed3" in result.stderr
+    summary = json.loads(Path("runs/ZnP2S-seed3/summary.json").read_text())
     assert summary["unconditional"]["started"] == 2
     assert summary["seed"] == 3
 
