@@ -15,10 +15,10 @@ from chggen_kit.cli._pipeline import FORMATS, FilePath
 @click.option("--format", "form", type=click.Choice(FORMATS), default="cif", show_default=True)
 @click.option(
     "--which",
-    type=click.Choice(["relaxed", "generated"]),
+    type=click.Choice(["relaxed", "generated", "symmetrised"]),
     default="relaxed",
     show_default=True,
-    help="The structures as relaxed, or as drawn (hosts bit for bit).",
+    help="As relaxed, as drawn (hosts bit for bit), or with the space group imposed in the standard cell.",
 )
 @click.option("--stage", type=click.Choice(["unconditional", "inpainted"]), help="Those of one stage only.")
 @click.option("--top", type=click.IntRange(min=1), help="The lowest energies per atom only.")

@@ -121,13 +121,15 @@ def check_host(structure: Structure, where: str = "the host") -> None:
 
 
 def write_structure(structure: Structure, path: Path, form: Format) -> None:
-    """Write one structure, coordinates with 16 digits. POSCAR groups atoms by element, the others keep the order.
+    """Write one structure: JSON and extended XYZ with all digits, POSCAR with 16, CIF with 12 (longer lines break).
+
+    POSCAR groups atoms by element; the others keep the order.
 
     Raises:
         InputError: for an unknown format.
     """
     if form == "cif":
-        text = str(CifWriter(structure, significant_figures=16))
+        text = str(CifWriter(structure, significant_figures=12))
     elif form == "poscar":
         from pymatgen.io.vasp import Poscar  # its package takes two seconds to import
 

@@ -13,9 +13,10 @@ from pymatgen.core import Structure
 
 from chggen_kit.errors import InputError
 from chggen_kit.io.files import Format, write_extxyz, write_structure
+from chggen_kit.metrics.symmetry import SymmetryFailure, refined_structure
 from chggen_kit.workflow.records import OK, Stage, StructureData
 
-Which = Literal["relaxed", "generated"]
+Which = Literal["relaxed", "generated", "symmetrised"]
 _SUFFIXES = {"cif": ".cif", "poscar": ".vasp", "json": ".json"}
 _INFO_KEYS = ("structure_id", "stage", "spacegroup_number", "spacegroup_symbol", "energy_per_atom", "host_id")
 
@@ -55,8 +56,15 @@ def select_rows(database: Path, stage: Stage | None, top: int | None) -> list[At
 
 
 def _structure(row: AtomsRow, which: Which) -> Structure | None:
+    """The structure of a row; None when it was not relaxed, or no symmetry could be determined."""
     data: dict[str, Any] | None = row.data.get("as_generated" if which == "generated" else "relaxed")
-    return None if data is None else StructureData.model_validate(data).structure()
+    if data is None:
+        return None
+    structure = StructureData.model_validate(data).structure()
+    if which != "symmetrised":
+        return structure
+    refined = refined_structure(structure, row.symprec, row.angle_tolerance)
+    return None if isinstance(refined, SymmetryFailure) else refined
 
 
 def _name(number: int, row: AtomsRow) -> str:
@@ -81,6 +89,8 @@ def export_results(
     top: int | None = None,
 ) -> list[Path]:
     """Write the best structures of a run; files are numbered by rank.
+
+    `symmetrised` is the relaxed structure with the space group of its row imposed, in the conventional standard cell.
 
     CIF, POSCAR and JSON go into the directory `out`, one file a structure; extended XYZ goes into one file.
 

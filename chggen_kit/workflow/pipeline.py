@@ -46,7 +46,8 @@ def default_directory(config: GenerateConfig | InpaintConfig, out: str | Path | 
             raise InputError("The name of the output directory is empty.")
         return Path(out)
     if isinstance(config, GenerateConfig):
-        name = parse_composition(config.formula).formula.replace(" ", "")
+        counts = atom_counts(parse_composition(config.formula))
+        name = "".join(symbol if count == 1 else f"{symbol}{count}" for symbol, count in counts.items())
     else:
         guests = "".join(f"{symbol}{count}" for symbol, count in config.guest_counts.items())
         name = f"{config.host.structure().composition.reduced_formula}-{guests}"
@@ -128,9 +129,7 @@ def _unconditional(
 
     def look(number: int, of: int, done: Sequence[Record]) -> None:
         if guests:
-            hosts.extend(
-                runner.piece("hosts", number, of, HostRecord, lambda _: work.find_hosts(done, refiner, guests))
-            )
+            hosts.extend(runner.piece("hosts", number, of, HostRecord, partial(work.find_hosts, done, refiner, guests)))
 
     records = _draw_and_relax(runner, config, parts, parts.unconditional_sampler, "unconditional", starts, look)
     return records, hosts
@@ -206,8 +205,9 @@ class _Run:
         directory = self._directory
         directory.check_free()
         with directory.locked():
-            _LOG.info("Run directory: %s%s", directory.path, " (going on)" if directory.run_file.exists() else "")
+            is_new = not directory.run_file.exists()
             stored = directory.open(self._description)
+            _LOG.info("Run directory: %s%s", directory.path, "" if is_new else " (going on)")
             ours: Mapping[str, str] = self._description["versions"]
             if stored["versions"] != ours:
                 _LOG.warning(

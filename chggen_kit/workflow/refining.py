@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from chggen_kit.errors import InputError
@@ -58,7 +59,7 @@ def refine_file(
 
 def host_table(hosts: Sequence[RefinedHost]) -> Table:
     """One line for each host."""
-    table = Table(title="Symmetrised hosts", title_justify="left")
+    table = Table(title="Symmetrised hosts", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("rank", "host", "space group", "cell", "guests"):
         table.add_column(heading)
     for heading in ("symprec (Å)", "angle (°)", "max displ. (Å)", "rms displ. (Å)"):

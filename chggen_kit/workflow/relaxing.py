@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from chggen_kit.errors import InputError
@@ -107,7 +108,7 @@ def relax_files(
 
 def relaxation_table(results: Sequence[RelaxedFile]) -> Table:
     """One line for each structure."""
-    table = Table(title="Relaxed structures", title_justify="left")
+    table = Table(title="Relaxed structures", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("source", "outcome", "space group"):
         table.add_column(heading)
     for heading in ("E (eV/atom)", "dE (eV/atom)", "steps", "max force (eV/Å)", "max displ. (Å)"):

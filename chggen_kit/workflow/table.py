@@ -12,6 +12,7 @@ from rich.text import Text
 from chggen_kit.workflow.result import RunResult
 
 _MISSING = "-"
+_STAGES = {"unconditional": "uncond.", "inpainted": "inpainted"}
 
 
 def _number(value: float | None, digits: int) -> str:
@@ -19,18 +20,29 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def candidate_table(result: RunResult, most: int | None = 20) -> Table:
-    """Candidates, lowest energy per atom first, at most `most` of them (None for all)."""
+    """Candidates, lowest energy per atom first, at most `most` of them (None for all).
+
+    Columns: energy per atom, whether the relaxation converged, its energy change, the largest displacement of an atom
+    by it, and that of the host's atoms (drift).
+    """
     candidates = result.candidates
     shown = candidates if most is None else candidates[:most]
     title = f"Candidates by energy per atom ({len(shown)} of {len(candidates)}; * = symmetric)"
-    table = Table(title=title, title_justify="left")
-    table.add_column("rank", justify="right")
-    for heading in ("id", "stage", "space group"):
-        table.add_column(heading)
-    table.add_column("E (eV/atom)", justify="right")
-    table.add_column("converged")
-    for heading in ("dE (eV/atom)", "max displ. (Å)", "host drift (Å)"):
-        table.add_column(heading, justify="right")
+    # Narrow enough for a terminal of 80 columns, where a cut energy would be of no use.
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in (
+        "rank",
+        "id",
+        "stage",
+        "space group",
+        "E/atom\n(eV)",
+        "conv.",
+        "dE/atom\n(eV)",
+        "displ.\n(Å)",
+        "drift\n(Å)",
+    ):
+        is_text = heading in {"id", "stage", "space group", "conv."}
+        table.add_column(heading, justify="left" if is_text else "right", no_wrap=True)
     for candidate in shown:
         record = candidate.record
         converged = _MISSING if record.converged is None else ("yes" if record.converged else "no")
@@ -38,7 +50,7 @@ def candidate_table(result: RunResult, most: int | None = 20) -> Table:
         table.add_row(
             str(candidate.rank),
             candidate.id,
-            record.stage,
+            _STAGES[record.stage],
             group + (" *" if candidate.symmetric else ""),
             _number(candidate.energy_per_atom, 4),
             converged,

@@ -106,10 +106,14 @@ def find_space_groups(records: Sequence[Record], config: RunConfig) -> list[Reco
     return result
 
 
-def find_hosts(records: Sequence[Record], refiner: HostRefiner, guests: Collection[str]) -> list[HostRecord]:
+def find_hosts(
+    records: Sequence[Record], refiner: HostRefiner, guests: Collection[str], progress: Progress | None
+) -> list[HostRecord]:
     """The best symmetrised host of each relaxed start."""
     hosts = []
-    for record in records:
+    for number, record in enumerate(records):
+        if progress is not None:
+            progress.update(number, len(records))
         name = f"h{record.start:04d}"
         if record.outcome != OK or record.relaxed is None:
             hosts.append(HostRecord(id=name, start=record.start, outcome="not-relaxed"))
@@ -135,4 +139,6 @@ def find_hosts(records: Sequence[Record], refiner: HostRefiner, guests: Collecti
                 symmetry_library=best.library,
             )
         )
+    if progress is not None:
+        progress.update(len(records), len(records))
     return hosts

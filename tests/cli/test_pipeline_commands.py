@@ -62,8 +62,8 @@ def test_generate_prints_candidates_rates_and_the_directory(chggen: Chggen) -> N
     assert "Candidates by energy per atom" in result.stdout
     assert "Symmetric, unconditional:" in result.stdout
     assert "structures started" in result.stdout
-    assert "Run directory: runs/Zn1P2S1-seed3" in result.stderr
-    summary = json.loads(Path("runs/Zn1P2S1-seed3/summary.json").read_text())
+    assert "Run directory: runs/ZnP2S-seed3" in result.stderr
+    summary = json.loads(Path("runs/ZnP2S-seed3/summary.json").read_text())
     assert summary["unconditional"]["started"] == 2
     assert summary["seed"] == 3
 
@@ -135,7 +135,7 @@ def test_generate_refuses_with_exit_code_2(chggen: Chggen, args: list[str], mess
 def test_inpaint_keeps_the_host_and_lists_the_results(chggen: Chggen, host_file: Path) -> None:
     result = chggen("inpaint", host_file, "--guest", "Li=2", "-n", "2", "--out", "o", *FAST)
     assert result.exit_code == 0, result.output
-    assert "host drift" in result.stdout
+    assert "drift" in result.stdout
     exported = chggen("export", "o", "--which", "generated", "--format", "json", "--out", "e")
     assert exported.exit_code == 0
     for path in Path("e").iterdir():

@@ -79,6 +79,21 @@ def test_json_and_extxyz_keep_the_host_exactly(database: Path, tmp_path: Path) -
     assert second.info["energy_per_atom"] == -1.0
 
 
+def test_symmetrised_structures_have_their_space_group_exactly(tmp_path: Path) -> None:
+    rocksalt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.6), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    cell = rocksalt.get_primitive_structure()
+    shaken = cell.copy()
+    shaken.translate_sites([0], [0.004, 0.002, 0.0])
+    data = StructureData.of(shaken)
+    record = Record(id="u0", stage="unconditional", start=0, generated=data, relaxed=data, energy=-6.0)
+    write_database(tmp_path / "r.db", [record], [], {"unconditional": {"symprec": 0.1, "angle_tolerance": 10.0}}, {})
+    (path,) = export_results(tmp_path / "r.db", tmp_path / "out", "cif", which="symmetrised")
+    (structure,) = read_structures(path)
+    assert len(structure) == 8
+    assert structure.get_space_group_info(symprec=1e-5)[1] == 225
+    assert shaken.get_space_group_info(symprec=1e-5)[1] < 225
+
+
 def test_nothing_is_overwritten(database: Path, tmp_path: Path) -> None:
     export_results(database, tmp_path / "out", "poscar")
     with pytest.raises(InputError, match="there already"):

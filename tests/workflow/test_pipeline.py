@@ -232,7 +232,7 @@ def test_progress_names_the_pieces(tmp_path: Path) -> None:
 
 
 def test_runs_get_a_directory_of_their_own(tmp_path: Path) -> None:
-    assert default_directory(config(seed=5), None) == Path("runs/Zn1P2S1-seed5")
+    assert default_directory(config(seed=5), None) == Path("runs/ZnP2S-seed5")
     assert default_directory(config(), tmp_path) == tmp_path
     with pytest.raises(InputError, match="empty"):
         default_directory(config(), " ")

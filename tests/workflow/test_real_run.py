@@ -1,6 +1,7 @@
 """The whole kit at work: the in-house score model, the ladder and CHGNet, from Python and from the command line."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -130,3 +131,13 @@ def test_the_default_job_from_the_command_line(tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "o" / "summary.json").read_text())
     assert summary["unconditional"]["started"] == 8
     assert len(read_rows(tmp_path / "o" / "results.db")) == 8 + 3 * summary["hosts"]["symmetrised"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["generate_composition", "inpaint_host"])
+def test_the_examples_run(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    script = Path(__file__).parents[2] / "examples" / f"{name}.py"
+    main = runpy.run_path(str(script))["main"]
+    main(str(tmp_path / "o"), n=1)
+    assert "eV/atom" in capsys.readouterr().out
+    assert (tmp_path / "o" / "results.db").exists()

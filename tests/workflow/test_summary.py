@@ -1,9 +1,15 @@
 """Counts and rates, on records made by hand: every denominator is what its name says."""
 
+import io
+from pathlib import Path
+
 from chggen_kit.workflow.config import GenerateConfig, build_config
 from chggen_kit.workflow.records import HostRecord, Record, StructureData
+from chggen_kit.workflow.result import RunResult
 from chggen_kit.workflow.summary import rank, rate, summarise
+from chggen_kit.workflow.table import print_result
 from pymatgen.core import Lattice, Structure
+from rich.console import Console
 from workflow_toys import TOY_SETTINGS, toy_registry
 
 DATA = StructureData.of(Structure(Lattice.cubic(4), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]))
@@ -95,3 +101,15 @@ def test_the_lowest_energy_comes_first_and_failures_are_left_out() -> None:
 def test_structures_without_energies_come_last_in_the_order_drawn() -> None:
     bare = [record("u0", 1, energy=None), record("u1", 1, energy=None), record("u2", 1)]
     assert [one.id for one in rank(bare)] == ["u2", "u0", "u1"]
+
+
+def test_the_table_fits_a_terminal_of_80_columns(tmp_path: Path) -> None:
+    records = [*RECORDS, record("i0002-2", 136, host="h0").updated(spacegroup_symbol="P4_2/mnm", host_drift_A=0.5)]
+    summary = summarise(CONFIG, records, HOSTS, ["Na"], {})
+    stream = io.StringIO()
+    print_result(RunResult(tmp_path, CONFIG, records, HOSTS, summary), Console(file=stream, width=80))
+    text = stream.getvalue()
+    assert "…" not in text
+    assert "-3.0000" in text
+    assert "P4_2/mnm (136) *" in text
+    assert "1 of 4 structures started (25.0 %)" in text
