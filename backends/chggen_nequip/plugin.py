@@ -26,4 +26,5 @@ def chggen_kit_register_trainers(register: Any) -> None:  # noqa: ANN401 (the ma
         "nequip",
         "chggen_nequip.train_command:command",
         summary="Train the in-house score model by denoising score matching.",
+        requires=("lightning",),
     )

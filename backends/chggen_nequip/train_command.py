@@ -86,6 +86,8 @@ def command(
     """
     import torch
 
+    if not given["sigma_min"] < given["sigma_max"]:
+        raise click.BadParameter("must be above --sigma-min.", param_hint="--sigma-max")
     from chggen_nequip.network import Architecture
     from chggen_nequip.training import Training, TrainingOptions, TrainingSettings
 

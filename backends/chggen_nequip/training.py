@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import pickle
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from chggen_kit.errors import CheckpointError, RunDirectoryError
+from chggen_kit.errors import CheckpointError, InputError, RunDirectoryError
 from chggen_kit.state import CrystalBatch
 from torch.utils.data import DataLoader, Dataset
 
@@ -70,7 +71,7 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a run is carried out; none of it changes what an exact computer would find.
+    """Where and how a run is carried out, and which weights it starts from.
 
     Attributes:
         out: output directory.
@@ -118,6 +119,8 @@ class Training:
         from lightning.fabric import Fabric
 
         self.options, self.settings = options, settings
+        if settings.device == "cuda" and not torch.cuda.is_available():
+            raise InputError("Training was to run on `cuda`, but PyTorch finds no GPU. Give --device cpu.")
         self.fabric = Fabric(accelerator=settings.device, devices=1, precision=settings.precision)
         self.network = self._initial_network()
         self.average = copy.deepcopy(self.network).to(self.fabric.device).requires_grad_(requires_grad=False)
@@ -224,13 +227,20 @@ class Training:
         temporary.replace(out / STATE_FILE)
 
     def resume(self) -> None:
-        """Go on from the saved state of the output directory; the number of steps may differ, nothing else.
+        """Go on from the saved state of the output directory; `steps` and `decay` may differ, nothing else.
 
         Raises:
-            RunDirectoryError: when the saved run has other options.
+            RunDirectoryError: when the saved run has other options, or its state cannot be read.
         """
         path = self.settings.out / STATE_FILE
-        state = torch.load(path, weights_only=True, map_location=self.fabric.device)
+        try:
+            state = torch.load(path, weights_only=True, map_location=self.fabric.device)
+        # The last is what torch raises for anything but tensors and plain values: nothing is unpickled.
+        except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+            raise RunDirectoryError(
+                f"The saved state {path} cannot be read ({error}). It is damaged or not ours; start again in another "
+                "--out, with --init-from the run's checkpoint.safetensors to keep its weights."
+            ) from error
         saved, wanted = json.loads(state["options"]), json.loads(json.dumps(self.options.to_dict()))
         different = [key for key in wanted if key not in {"steps", "decay"} and wanted[key] != saved.get(key)]
         if different:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import pickle
 from itertools import pairwise
 from pathlib import Path
 
@@ -92,6 +93,21 @@ def test_a_run_with_other_options_is_not_continued(tmp_path: Path, crystals: Cry
     )
     with pytest.raises(RunDirectoryError, match="seed"):
         other.resume()
+
+
+def test_a_damaged_state_is_explained(tmp_path: Path, crystals: CrystalSet) -> None:
+    train(tmp_path / "run", crystals, stop_at=1)
+    state = tmp_path / "run" / "state.pt"
+    for content in (state.read_bytes()[:1000], b"", pickle.dumps(Path("x"))):
+        state.write_bytes(content)
+        with pytest.raises(RunDirectoryError, match="cannot be read"):
+            train(tmp_path / "run", crystals)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_an_absent_gpu_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no GPU"):
+        Training(OPTIONS, TrainingSettings(out=tmp_path, device="cuda"))
 
 
 def test_training_starts_from_given_weights_of_the_same_architecture(tmp_path: Path, crystals: CrystalSet) -> None:
@@ -240,6 +256,9 @@ def test_the_command_trains_and_leaves_held_out_formulas_out(tmp_path: Path) -> 
     assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").facts["step"] == 4
     steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert all(a <= b for a, b in pairwise(steps))
+    for wrong in (["--hidden", "8,x"], ["--sigma-min", "3"], ["--validation-split", "train"]):
+        refused = CliRunner().invoke(command, [*arguments, "--out", str(tmp_path / "wrong"), *wrong])
+        assert refused.exit_code == 2, refused.output
     with pytest.raises(RunDirectoryError, match="other data"):
         CliRunner().invoke(command, [*arguments, "--max-atoms", "9"], catch_exceptions=False)
 
