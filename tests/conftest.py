@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 
 import pytest
 from hypothesis import settings
+
+# As the command line has it (see chggen_kit.cli.main), before any test loads torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # The first call of a compiled library is slow, and a busy machine slower still: time is pytest-timeout's business.
 settings.register_profile("chggen", deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import warnings
@@ -153,3 +154,17 @@ def test_verbs_can_be_imported(verb: str) -> None:
 def test_global_options_reach_the_commands_below_a_verb() -> None:
     result = CliRunner().invoke(chggen_kit.cli.cli, ["plugins", "list", "--json", "-v"])
     assert result.exit_code == 0, result.output
+
+
+def test_waiting_threads_sleep_unless_the_user_says_otherwise() -> None:
+    code = (
+        "import os, sys; from chggen_kit.cli import main\n"
+        "try: main(['--version'])\n"
+        "finally: print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    )
+    for given, expected in (({}, "PASSIVE False"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE False")):
+        bare = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+        result = subprocess.run(  # noqa: S603 - our own code
+            [sys.executable, "-c", code], env={**bare, **given}, capture_output=True, text=True, check=False
+        )
+        assert result.stdout.splitlines()[-1] == expected, result.stderr
