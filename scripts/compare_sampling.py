@@ -2,6 +2,8 @@
 
     python scripts/compare_sampling.py --data structures.jsonl.gz "steps=60" "steps=120 corrector_steps=0" random
 
+With `--everything` no atom is known: unconditional sampling in the known cell (`predictor-corrector`).
+
 Takes compounds of the test split that hold a guest species, removes the guests and lets every set of options put them
 back (RePaint, or `random` for the baseline). Prints, for each set, the network calls and seconds a sample and the share
 of samples that match the known structure (pymatgen's StructureMatcher with its defaults) as generated.
@@ -49,11 +51,16 @@ def compounds(path: Path, count: int, max_atoms: int, seed: int) -> list[tuple[S
     return chosen
 
 
-def task(chosen: list[tuple[Structure, str]], copies: int) -> SamplingTask:
-    """Every compound `copies` times, its guests unknown."""
+def task(chosen: list[tuple[Structure, str]], copies: int, *, everything: bool) -> SamplingTask:
+    """Every compound `copies` times, its guests unknown, or all of its atoms."""
     batch = to_batch([structure for structure, _ in chosen for _ in range(copies)])
     given = torch.tensor(
-        [site.specie.symbol != symbol for structure, symbol in chosen for _ in range(copies) for site in structure]
+        [
+            not everything and site.specie.symbol != symbol
+            for structure, symbol in chosen
+            for _ in range(copies)
+            for site in structure
+        ]
     )
     # Unknown places start from zeros: nothing of the known structure may leak through the template.
     frac = torch.where(given[:, None], batch.frac_coords, torch.zeros_like(batch.frac_coords))
@@ -70,6 +77,7 @@ def main() -> None:
     parser.add_argument("--max-atoms", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--everything", action="store_true")
     parser.add_argument("options", nargs="+", help="a set of RePaint options, as `name=value name=value`, or `random`")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", module="pymatgen")
@@ -78,14 +86,15 @@ def main() -> None:
         "nequip", {} if arguments.checkpoint is None else {"checkpoint": arguments.checkpoint}
     )
     chosen = compounds(arguments.data, arguments.compounds, arguments.max_atoms, arguments.seed)
-    work = task(chosen, arguments.copies)
+    work = task(chosen, arguments.copies, everything=arguments.everything)
+    name = "predictor-corrector" if arguments.everything else "repaint"
     matcher = StructureMatcher()
     table = Table("options", "calls", "s/sample", "matches", "compounds with a match")
     for text in arguments.options:
         if text == "random":
             sampler = registry.create_sampler("random", {})
         else:
-            sampler = registry.create_sampler("repaint", parse_assignments(text.split()))
+            sampler = registry.create_sampler(name, parse_assignments(text.split()))
         began = time.perf_counter()
         result = sampler.sample(model if sampler.needs_model else None, work, seed=arguments.seed)
         seconds = (time.perf_counter() - began) / work.templates.n_crystals
