@@ -92,6 +92,11 @@ def run_options() -> Callable[[AnyFunction], AnyFunction]:
             help="Structures with a shorter distance, in Å, are not relaxed [0.7].",
         ),
         click.option("--micro-batch-atoms", type=int, help="Atoms drawn and relaxed together [128]."),
+        click.option(
+            "--threads",
+            type=click.IntRange(min=1),
+            help="Threads; name them to repeat a run exactly on another machine [torch's choice, recorded].",
+        ),
         out_option(required=False),
         click.option(
             "--top", type=click.IntRange(min=1), default=20, show_default=True, help="Candidates listed at the end."

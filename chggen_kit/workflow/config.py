@@ -82,6 +82,8 @@ class RunConfig(RelaxationSettings):
             relaxed: its outcome is `overlap`.
         micro_batch_atoms: atoms drawn and relaxed together; part of the result, because sums of floating point
             numbers depend on it in the last bits.
+        threads: of torch; None for its own choice, which is recorded and kept when the run goes on. Name it to have a
+            run repeated on another machine: sums depend on it in the last bits, and hundreds of steps amplify those.
     """
 
     seed: int = Field(default=0, ge=0)
@@ -91,6 +93,7 @@ class RunConfig(RelaxationSettings):
     excluded_groups: tuple[int, ...] = (1, 2)
     min_distance_A: float = Field(default=0.7, ge=0, allow_inf_nan=False)
     micro_batch_atoms: int = Field(default=128, ge=1)
+    threads: int | None = Field(default=None, ge=1)
 
     @field_validator("excluded_groups")
     @classmethod

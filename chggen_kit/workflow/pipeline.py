@@ -190,7 +190,7 @@ class _Run:
             "identity": self._identity,
             "checkpoint_path": None if config.checkpoint is None else str(config.checkpoint),
             "seed": config.seed,
-            "threads": torch.get_num_threads(),
+            "threads": config.threads or torch.get_num_threads(),
             "versions": versions(config, parts, registry),
             "notes": notes,
         }

@@ -90,6 +90,22 @@ def test_run_json_says_what_the_run_was(run: RunResult) -> None:
     assert {"python", "torch", "chggen-kit", "spglib", "potential pairs"} <= stored["versions"].keys()
 
 
+def test_threads_are_recorded_and_kept(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    seen = []
+
+    class Watcher:
+        def update(self, done: int, total: int, message: str = "") -> None:
+            del done, total, message
+            seen.append(torch.get_num_threads())
+
+    chosen = config(n=1, inpaintings=0, threads=before + 1)
+    run_generate(chosen, tmp_path / "o", registry=REGISTRY, progress=Watcher())
+    assert set(seen) == {before + 1}
+    assert torch.get_num_threads() == before
+    assert json.loads((tmp_path / "o" / "run.json").read_text())["threads"] == before + 1
+
+
 class StopHereError(Exception):
     """What the power cut of these tests raises."""
 
