@@ -18,6 +18,10 @@ from chggen_nequip.checkpoint import load_checkpoint, save_checkpoint
 from chggen_nequip.model import SHIPPED
 
 LICENCE = "CC BY 4.0 (trained on Materials Project data)"
+SOURCE = (
+    "structures in primitive cells: all but 528 from the Materials Project (materialsproject.org, CC BY 4.0), the rest "
+    "from JARVIS (NIST), AFLOW prototypes, OBELiX (CC BY 4.0) and test data of open-source packages"
+)
 LIMITS = (
     "Generates coordinates in a given cell with given species; it proposes neither cells nor compositions.",
     "Trained on bulk, ordered, near-stable crystals at their relaxed density, and on nothing else.",
@@ -50,7 +54,7 @@ def main(run: Path, measured: Path, minutes: int, status: str) -> None:
         "parameters": sum(p.numel() for p in shipped.network.parameters()),
         "licence": LICENCE,
         "training_set": {
-            "source": "Materials Project structures (materialsproject.org, CC BY 4.0), primitive cells",
+            "source": SOURCE,
             "structures": selection["used"],
             "selection": f"split {request['split']}; at most {request['max_atoms']} atoms; energy above the hull below "
             f"{request['max_above_hull']} eV/atom or unknown; 3 to 90 Å^3 per atom; no formula of the shipped list "
