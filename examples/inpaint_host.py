@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from chggen_kit.progress import make_progress
-from chggen_kit.workflow import inpaint
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
+
+from chggen_kit.progress import make_progress
+from chggen_kit.workflow import inpaint
 
 
 def main(out: str = "runs/example-inpaint", n: int = 4) -> None:

@@ -18,16 +18,17 @@ import warnings
 from pathlib import Path
 
 import torch
+from pymatgen.analysis.structure_matcher import StructureMatcher
+from pymatgen.core import Element, Lattice, Structure
+from rich.console import Console
+from rich.table import Table
+
 from chggen_kit.cli._shared import parse_assignments
 from chggen_kit.interfaces import SamplingTask
 from chggen_kit.io import to_batch, to_structures
 from chggen_kit.io.readers import read_structures
 from chggen_kit.plugins import get_registry
 from chggen_kit.state import CrystalBatch, Known
-from pymatgen.analysis.structure_matcher import StructureMatcher
-from pymatgen.core import Element, Lattice, Structure
-from rich.console import Console
-from rich.table import Table
 
 GUESTS = ("Li", "Na", "K", "Mg", "Ca", "Zn", "Cu", "Ag", "F", "H")
 

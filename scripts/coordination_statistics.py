@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from chggen_kit.workflow.guests import cations, entropy
-from chggen_kit.workflow.volume import anion_class, volume_table
 from pymatgen.analysis.local_env import CrystalNN
 from pymatgen.core import Composition, Lattice, Structure
 from rich.progress import track
+
+from chggen_kit.workflow.guests import cations, entropy
+from chggen_kit.workflow.volume import anion_class, volume_table
 
 IONIC = ("fluoride", "oxide", "nitride", "halide", "chalcogenide")
 """In silicides, borides and the like metals have a dozen neighbours, as in alloys, which says nothing of ions."""

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from chggen_kit.workflow.volume import anion_class, volume_from_table
 from numpy.typing import NDArray
 from pymatgen.core import Composition
 from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import lsqr
+
+from chggen_kit.workflow.volume import anion_class, volume_from_table
 
 ANION_CLASSES = {
     "F": "fluoride",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from chggen_kit.draws import Draws, Record
 from chggen_kit.interfaces import CrystalId
 

@@ -4,6 +4,7 @@ import io
 import json
 
 import pytest
+
 from chggen_kit.errors import InputError
 from chggen_kit.progress import JsonProgress, NullProgress, PlainProgress, RichProgress, choose_mode, make_progress
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 import pytest
-from chggen_kit.cli import cli
 from pymatgen.core import Lattice, Structure
+
+from chggen_kit.cli import cli
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "docs/runs.md", "docs/training.md", "docs/metrics.md", "docs/samplers.md")

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 from ase.neighborlist import primitive_neighbor_list
-from chggen_kit.errors import InputError
-from chggen_kit.torus import circular_mean, heights, neighbours, to_cartesian, to_fractional, wrap, wrapped_normal_score
 from hypothesis import given
 from hypothesis import strategies as st
+
+from chggen_kit.errors import InputError
+from chggen_kit.torus import circular_mean, heights, neighbours, to_cartesian, to_fractional, wrap, wrapped_normal_score
 
 
 @given(st.floats(-1e6, 1e6, allow_nan=False, width=32))

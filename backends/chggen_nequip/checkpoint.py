@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from chggen_kit.errors import CheckpointError
-
 from chggen_nequip.network import Architecture, ScoreNetwork
 
 FORMAT = "chggen-nequip-1"

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from chggen_kit.errors import InputError
 from chggen_kit.io.readers import StructureRecord, read_structures
 from chggen_kit.state import CrystalBatch
 from chggen_kit.torus import wrap
-from torch import Tensor
 
 _LOG = logging.getLogger(__name__)
 

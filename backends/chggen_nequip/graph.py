@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from chggen_kit.torus import Neighbours, neighbours
 from torch import Tensor
 from torch_geometric.utils import to_dense_batch
+
+from chggen_kit.torus import Neighbours, neighbours
 
 _BUCKETS = 4
 """Atoms are sorted by their number of neighbours and cut into this many equal parts, each padded on its own."""

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from chggen_kit.errors import CheckpointError, InputError
 from chggen_kit.interfaces.processes import NoiseProcess
 from chggen_kit.interfaces.score_model import Capabilities, ScoreModel
 from chggen_kit.processes import Fixed, TorusVE
 from chggen_kit.state import FIELD_NAMES, BatchContext, CrystalBatch, Fields, Known
 from chggen_kit.torus import to_cartesian, wrap
-from torch import Tensor
-
 from chggen_nequip.checkpoint import Checkpoint, load_checkpoint
 from chggen_nequip.graph import build_graph
 from chggen_nequip.options import NequipOptions

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from chggen_kit.state import CrystalBatch
-from chggen_kit.torus import to_fractional, wrap, wrapped_normal_score
 from torch import Tensor
 
+from chggen_kit.state import CrystalBatch
+from chggen_kit.torus import to_fractional, wrap, wrapped_normal_score
 from chggen_nequip.graph import Graph, build_graph
 
 EVALUATION_SIGMAS = (0.03, 0.1, 0.3, 0.6, 1.0, 2.0)

@@ -12,7 +12,6 @@ import click
 
 if TYPE_CHECKING:
     from chggen_kit.state import CrystalBatch
-
     from chggen_nequip.dataset import CrystalSet
     from chggen_nequip.training import Training, TrainingOptions
 
@@ -177,7 +176,6 @@ def _channels(hidden: str) -> tuple[int, ...]:
 def _data(paths: tuple[Path, ...], out: Path, given: dict[str, Any]) -> tuple[CrystalSet, CrystalBatch | None]:
     """Training crystals (cached in `out` as tensors) and validation crystals."""
     from chggen_kit.errors import RunDirectoryError
-
     from chggen_nequip.dataset import CrystalSet, Selection, select_structures
     from chggen_nequip.held_out import read_held_out
 

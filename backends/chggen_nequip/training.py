@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from chggen_kit.errors import CheckpointError, InputError, RunDirectoryError
-from chggen_kit.state import CrystalBatch
 from torch.utils.data import DataLoader, Dataset
 
+from chggen_kit.errors import CheckpointError, InputError, RunDirectoryError
+from chggen_kit.state import CrystalBatch
 from chggen_nequip.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from chggen_nequip.dataset import BatchPlan, CrystalSet, generator_of
 from chggen_nequip.metrics_log import metrics_log

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 
 import torch
+from torch import Tensor
+
 from chggen_kit.state import CrystalBatch
 from chggen_kit.torus import neighbours
-from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ import io
 from typing import Any
 
 import torch
-from chggen_kit.errors import CheckpointError, InputError
-from chggen_kit.interfaces import Evaluation, Potential, PotentialInfo
-from chggen_kit.state import CrystalBatch
 from torch import Tensor
 
 from chggen_chgnet.graph import build_graph
 from chggen_chgnet.network import EnergyNetwork
 from chggen_chgnet.options import ChgnetOptions
+from chggen_kit.errors import CheckpointError, InputError
+from chggen_kit.interfaces import Evaluation, Potential, PotentialInfo
+from chggen_kit.state import CrystalBatch
 
 _FILES = {
     "0.3.0": "0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar",

@@ -9,17 +9,17 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
-from chggen_kit.errors import InputError
-from chggen_kit.io import to_structures
-from chggen_kit.state import CrystalBatch
-from chggen_kit.testing.crystals import disturbed, face_centred, textbook_crystals
-from chggen_kit.testing.potential import check_potential
 from chgnet.graph import CrystalGraphConverter
 from chgnet.model import CHGNet
 
 from chggen_chgnet.graph import build_graph
 from chggen_chgnet.options import ChgnetOptions
 from chggen_chgnet.potential import ChgnetPotential, load
+from chggen_kit.errors import InputError
+from chggen_kit.io import to_structures
+from chggen_kit.state import CrystalBatch
+from chggen_kit.testing.crystals import disturbed, face_centred, textbook_crystals
+from chggen_kit.testing.potential import check_potential
 
 GPA_PER_EV_A3 = 160.21766208
 AGREEMENT = 1e-4

@@ -10,13 +10,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from types import ModuleType
 
-import chggen_kit.cli
 import click
 import pytest
+from click.testing import CliRunner, Result
+
+import chggen_kit.cli
 from chggen_kit.cli._groups import VerbGroup
 from chggen_kit.cli._state import CliState, cli_state, global_options
 from chggen_kit.errors import CheckpointError, ChggenError, InputError, PluginError, RunDirectoryError
-from click.testing import CliRunner, Result
 
 
 @pytest.fixture(autouse=True)

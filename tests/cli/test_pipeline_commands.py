@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from chggen_kit.cli import cli
-from chggen_kit.io.files import read_structure, write_structure
 from click.testing import CliRunner, Result
 from pymatgen.core import Lattice, Structure
+
+from chggen_kit.cli import cli
+from chggen_kit.io.files import read_structure, write_structure
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 from workflow_toys import toy_registry

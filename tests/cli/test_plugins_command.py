@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from chggen_kit.cli import cli
 from click.testing import CliRunner, Result
+
+from chggen_kit.cli import cli
 
 BROKEN = """
 from chggen_kit import hookimpl

@@ -4,9 +4,10 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
+
 from chggen_kit.cli._shared import assignments_option, parse_assignments, parse_scalar
 from chggen_kit.errors import InputError
-from click.testing import CliRunner
 
 
 @pytest.mark.parametrize(

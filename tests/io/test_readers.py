@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import write
+from pymatgen.core import Lattice, Structure
+
 from chggen_kit.errors import InputError
 from chggen_kit.io.readers import canonical_formula, parse_formula, read_structures
-from pymatgen.core import Lattice, Structure
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 SITES = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0]]

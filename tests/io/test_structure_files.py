@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pymatgen.core import Lattice, Structure
+
 from chggen_kit.errors import InputError
 from chggen_kit.io.files import (
     FORMATS,
@@ -14,7 +16,6 @@ from chggen_kit.io.files import (
     write_extxyz,
     write_structure,
 )
-from pymatgen.core import Lattice, Structure
 
 ROCKSALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from chggen_kit.errors import InputError
-from chggen_kit.metrics.geometry import fold, host_drift_A, max_displacement_A, minimum_distance, nearest_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 from scipy.spatial.transform import Rotation
+
+from chggen_kit.errors import InputError
+from chggen_kit.metrics.geometry import fold, host_drift_A, max_displacement_A, minimum_distance, nearest_images
 
 SKEWED = np.array([[3.0, 0, 0], [7.3, 2.6, 0], [-5.1, 4.4, 3.3]])
 

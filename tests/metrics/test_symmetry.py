@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pymatgen.core import Lattice, Structure
+
 from chggen_kit.errors import InputError
 from chggen_kit.metrics.symmetry import (
     TRIVIAL_GROUPS_LI_SI,
@@ -13,7 +15,6 @@ from chggen_kit.metrics.symmetry import (
     refined_structure,
     space_group,
 )
-from pymatgen.core import Lattice, Structure
 
 CRYSTALS = {
     225: Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]),

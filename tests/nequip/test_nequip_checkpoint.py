@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save
+
 from chggen_kit.errors import CheckpointError, InputError
 from chggen_kit.state import CrystalBatch, Known
 from chggen_kit.testing import check_score_model
 from chggen_kit.testing.crystals import disturbed, perovskite, rocksalt, textbook_crystals
-from safetensors import safe_open
-from safetensors.torch import save
-
 from chggen_nequip.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from chggen_nequip.model import SHIPPED, NequipScoreModel, load, model_card
 from chggen_nequip.network import Architecture, ScoreNetwork

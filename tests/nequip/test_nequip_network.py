@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from chggen_kit.state import CrystalBatch
-from chggen_kit.testing.crystals import disturbed, perovskite, rocksalt, textbook_crystals, zincblende
-from chggen_kit.torus import neighbours, wrap
 from torch import Tensor
 from torch_geometric.utils import scatter
 
+from chggen_kit.state import CrystalBatch
+from chggen_kit.testing.crystals import disturbed, perovskite, rocksalt, textbook_crystals, zincblende
+from chggen_kit.torus import neighbours, wrap
 from chggen_nequip.compat import o3
 from chggen_nequip.convolution import NeighbourSum
 from chggen_nequip.graph import build_graph, pad_neighbours

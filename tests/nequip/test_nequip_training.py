@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
+
 from chggen_kit.errors import CheckpointError, InputError, RunDirectoryError
 from chggen_kit.io.readers import StructureRecord, parse_formula
 from chggen_kit.state import CrystalBatch
 from chggen_kit.testing.crystals import caesium_chloride, rocksalt, textbook_crystals
-from click.testing import CliRunner
-
 from chggen_nequip.checkpoint import load_checkpoint
 from chggen_nequip.dataset import BatchPlan, CrystalSet, Selection, generator_of
 from chggen_nequip.held_out import read_held_out

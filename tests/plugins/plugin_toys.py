@@ -7,6 +7,8 @@ from types import ModuleType
 from typing import Any
 
 import click
+from pydantic import BaseModel, Field
+
 from chggen_kit import hookimpl
 from chggen_kit.errors import InputError
 from chggen_kit.interfaces import (
@@ -19,7 +21,6 @@ from chggen_kit.interfaces import (
     SamplingTask,
     ScoreModel,
 )
-from pydantic import BaseModel, Field
 
 
 class ToyOptions(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from chggen_kit.errors import PluginError
 from chggen_kit.plugins import Registry
 

@@ -3,8 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from chggen_kit.plugins import describe_options
 from pydantic import BaseModel, Field
+
+from chggen_kit.plugins import describe_options
 
 
 class Options(BaseModel):

@@ -4,6 +4,7 @@ from types import ModuleType
 
 import plugin_toys as toys
 import pytest
+
 from chggen_kit import hookimpl
 from chggen_kit.errors import InputError, PluginError
 from chggen_kit.plugins import Registry, get_registry

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+
 from chggen_kit.draws import Draws
 from chggen_kit.errors import PluginError
 from chggen_kit.interfaces import CrystalId, FieldDraws, KernelOptions, Step

@@ -6,15 +6,16 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from pymatgen.core import Lattice, Structure
+
 from chggen_kit.errors import InputError
 from chggen_kit.interfaces import HostRefiner
 from chggen_kit.metrics.geometry import minimum_distance
 from chggen_kit.metrics.symmetry import SpaceGroup, space_group
 from chggen_kit.refiners.ladder import LadderOptions, LadderRefiner, build
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from pydantic import ValidationError
-from pymatgen.core import Lattice, Structure
 
 LAYERED = Structure.from_spacegroup(
     "R-3m", Lattice.hexagonal(2.82, 14.05), ["Li", "Co", "O"], [[0, 0, 0.5], [0, 0, 0], [0, 0, 0.26]]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase.build import bulk
+from pymatgen.io.ase import AseAtomsAdaptor
+
 from chggen_kit.errors import InputError
 from chggen_kit.io import to_batch
 from chggen_kit.relaxers.ase_calculator import PotentialCalculator
 from chggen_kit.testing.pair_potential import PairPotential
-from pymatgen.io.ase import AseAtomsAdaptor
 
 
 def test_results_are_the_potentials_and_the_stress_has_ases_sign_and_order() -> None:

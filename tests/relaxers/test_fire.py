@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from pymatgen.core import Lattice, Structure
+
 from chggen_kit.errors import InputError
 from chggen_kit.interfaces import Evaluation, Relaxation
 from chggen_kit.io import to_structures
@@ -13,7 +15,6 @@ from chggen_kit.relaxers.fire import FireOptions, FireRelaxer
 from chggen_kit.state import CrystalBatch
 from chggen_kit.testing.crystals import caesium_chloride, disturbed, face_centred, rocksalt, zincblende
 from chggen_kit.testing.pair_potential import PairPotential
-from pymatgen.core import Lattice, Structure
 
 XENON = 54
 ENERGY_TOLERANCE = 1e-6

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from pymatgen.core import Structure
+
+from chggen_chgnet.options import ChgnetOptions
+from chggen_chgnet.potential import ChgnetPotential, load
 from chggen_kit.io import to_structures
 from chggen_kit.relaxers.ase_reference import AseFireRelaxer
 from chggen_kit.relaxers.fire import FireOptions, FireRelaxer
 from chggen_kit.state import CrystalBatch
 from chggen_kit.testing.crystals import disturbed, textbook_crystals
-from pymatgen.core import Structure
-
-from chggen_chgnet.options import ChgnetOptions
-from chggen_chgnet.potential import ChgnetPotential, load
 
 MEV_PER_ATOM = 1e-3
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.filters import FrechetCellFilter
+
 from chggen_kit.relaxers.ase_calculator import PotentialCalculator
 from chggen_kit.relaxers.frechet import deformation, log_strain_force
 from chggen_kit.testing.crystals import disturbed, rocksalt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from chggen_kit.relaxers.limits import exploded, overlapping
 from chggen_kit.state import CrystalBatch
 from chggen_kit.testing.crystals import caesium_chloride, face_centred

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+
 from chggen_kit.interfaces import SamplingTask
 from chggen_kit.state import CrystalBatch, Known
 

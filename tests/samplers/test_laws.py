@@ -10,13 +10,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import kstest, norm
+from torch import Tensor
+
 from chggen_kit.interfaces import SampleResult, SamplingTask
 from chggen_kit.samplers.inpaint import build_clean_host, build_repaint, build_replace
 from chggen_kit.samplers.options import SamplerOptions
 from chggen_kit.samplers.predictor_corrector import build
 from chggen_kit.testing.analytic import RelativePair, WrappedGaussianMixture
-from scipy.stats import kstest, norm
-from torch import Tensor
 
 EDGE = 6.0
 SPREAD_TOLERANCE = 0.06

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from chggen_kit.errors import InputError
 from chggen_kit.interfaces import CrystalId, Sampler, SampleResult, SamplingTask
 from chggen_kit.samplers.inpaint import build_clean_host, build_repaint, build_replace

@@ -5,10 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from chggen_kit.errors import InputError
-from chggen_kit.samplers import repaint_schedule
 from hypothesis import given
 from hypothesis import strategies as st
+
+from chggen_kit.errors import InputError
+from chggen_kit.samplers import repaint_schedule
 
 
 def test_the_papers_counts() -> None:

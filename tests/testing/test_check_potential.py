@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from chggen_kit.errors import InputError, PluginError
 from chggen_kit.interfaces import Evaluation, Potential, PotentialInfo
 from chggen_kit.state import CrystalBatch

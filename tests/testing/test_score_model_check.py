@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from torch import Tensor
+
 from chggen_kit.errors import PluginError
 from chggen_kit.interfaces import FieldDraws, KernelOptions, NoiseProcess, Step
 from chggen_kit.processes import Fixed, TorusVE
@@ -13,7 +15,6 @@ from chggen_kit.state import CrystalBatch, Fields, Known
 from chggen_kit.testing import ConformanceReport, check_score_model
 from chggen_kit.testing.analytic import RelativePair
 from chggen_kit.testing.crystals import caesium_chloride, disturbed
-from torch import Tensor
 
 PAIRS = CrystalBatch.concatenate(
     [

@@ -5,10 +5,11 @@ from pathlib import Path
 import ase.db
 import numpy as np
 import pytest
+from pymatgen.core import Lattice, Structure
+
 from chggen_kit.errors import RunDirectoryError
 from chggen_kit.workflow.collect import write_database
 from chggen_kit.workflow.records import Record, StructureData
-from pymatgen.core import Lattice, Structure
 
 BEFORE = StructureData.of(Structure(Lattice.cubic(4.1), ["Na", "Cl"], [[-1 / 3, 2.1, 0], [0.5, 0.5, 0.1 + 0.2]]))
 AFTER = StructureData.of(Structure(Lattice.cubic(4.3), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]))

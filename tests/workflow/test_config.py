@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from workflow_toys import TOY_SETTINGS, toy_registry
+
 from chggen_kit.errors import InputError
 from chggen_kit.workflow.config import GenerateConfig, InpaintConfig, build_config, config_hash
-from workflow_toys import TOY_SETTINGS, toy_registry
 
 REGISTRY = toy_registry()
 HOST = {

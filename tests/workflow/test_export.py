@@ -5,12 +5,13 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pytest
+from pymatgen.core import Lattice, Structure
+
 from chggen_kit.errors import InputError
 from chggen_kit.io.files import FORMATS, Format, read_structures
 from chggen_kit.workflow.collect import write_database
 from chggen_kit.workflow.export import Which, export_results
 from chggen_kit.workflow.records import Record, StructureData
-from pymatgen.core import Lattice, Structure
 
 HOST = Structure(
     Lattice([[4.1, 0, 0.2], [0, 4.2, 0], [0.3, 0, 1 / 0.21]]),

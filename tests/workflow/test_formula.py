@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from pymatgen.core import Composition
+
 from chggen_kit.errors import InputError
 from chggen_kit.workflow.formula import (
     atom_counts,
@@ -11,7 +13,6 @@ from chggen_kit.workflow.formula import (
     parse_elements,
     parse_guest_counts,
 )
-from pymatgen.core import Composition
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+
 from chggen_kit.workflow.formula import parse_composition
 from chggen_kit.workflow.guests import cations, choose_guests, coordination_table, entropy
 

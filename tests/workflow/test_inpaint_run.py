@@ -5,14 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pymatgen.core import Lattice, Structure
+from workflow_rows import read_rows
+from workflow_toys import TOY_SETTINGS, toy_registry
+
 from chggen_kit.errors import InputError, RunDirectoryError
 from chggen_kit.workflow.config import InpaintConfig, build_config
 from chggen_kit.workflow.pipeline import default_directory, run_inpaint
 from chggen_kit.workflow.records import StructureData
 from chggen_kit.workflow.result import RunResult
-from pymatgen.core import Lattice, Structure
-from workflow_rows import read_rows
-from workflow_toys import TOY_SETTINGS, toy_registry
 
 REGISTRY = toy_registry()
 SETTINGS = {name: TOY_SETTINGS[name] for name in ("backend", "potential", "sampler", "max_steps")}

@@ -6,12 +6,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from chggen_kit.errors import InputError
-from chggen_kit.workflow.lattices import CENTRINGS, FAMILIES, LatticeDraw, lattice_for_start, search_lattices
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+from chggen_kit.errors import InputError
+from chggen_kit.workflow.lattices import CENTRINGS, FAMILIES, LatticeDraw, lattice_for_start, search_lattices
 
 
 def _of(family: str, centring: str, seed: int = 3, count: int = 84) -> list[LatticeDraw]:

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from workflow_rows import read_rows
+from workflow_toys import TOY_SETTINGS, toy_registry
+
 from chggen_kit.errors import InputError, PluginError, RunDirectoryError
 from chggen_kit.progress import JsonProgress
 from chggen_kit.workflow.config import GenerateConfig, build_config
 from chggen_kit.workflow.pipeline import default_directory, run_generate
 from chggen_kit.workflow.result import RunResult
-from workflow_rows import read_rows
-from workflow_toys import TOY_SETTINGS, toy_registry
 
 REGISTRY = toy_registry()
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from pymatgen.core import Composition, Lattice, Structure
+
 from chggen_kit.workflow.plan import cut, fill_template, make_shards, plan_inpaintings, plan_starts, restore_given
 from chggen_kit.workflow.records import HostRecord, StructureData
-from pymatgen.core import Composition, Lattice, Structure
 
 
 def test_every_start_has_n_times_v0() -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chggen_kit.errors import CheckpointError, InputError, RunDirectoryError
-from chggen_kit.workflow import generate, inpaint
 from pymatgen.core import Lattice, Structure
 from test_kill_resume import check_kills
 from workflow_rows import read_rows
+
+from chggen_kit.errors import CheckpointError, InputError, RunDirectoryError
+from chggen_kit.workflow import generate, inpaint
 
 FEW = {"name": "repaint", "options": {"steps": 10}}
 FEW_UNCONDITIONAL = {"name": "predictor-corrector", "options": {"steps": 10}}

@@ -4,8 +4,9 @@ import json
 import math
 
 import numpy as np
-from chggen_kit.workflow.records import OK, Record, StructureData
 from pymatgen.core import Lattice, Structure
+
+from chggen_kit.workflow.records import OK, Record, StructureData
 
 
 def awkward_structure() -> Structure:

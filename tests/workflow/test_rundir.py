@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from chggen_kit.errors import RunDirectoryError
 from chggen_kit.workflow.rundir import RunDirectory, flatten, write_atomically
 

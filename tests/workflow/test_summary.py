@@ -3,14 +3,15 @@
 import io
 from pathlib import Path
 
+from pymatgen.core import Lattice, Structure
+from rich.console import Console
+from workflow_toys import TOY_SETTINGS, toy_registry
+
 from chggen_kit.workflow.config import GenerateConfig, build_config
 from chggen_kit.workflow.records import HostRecord, Record, StructureData
 from chggen_kit.workflow.result import RunResult
 from chggen_kit.workflow.summary import rank, rate, summarise
 from chggen_kit.workflow.table import print_result
-from pymatgen.core import Lattice, Structure
-from rich.console import Console
-from workflow_toys import TOY_SETTINGS, toy_registry
 
 DATA = StructureData.of(Structure(Lattice.cubic(4), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]))
 CONFIG = build_config(GenerateConfig, {"formula": "NaCl", **TOY_SETTINGS}, toy_registry())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from pymatgen.core import Composition
+
 from chggen_kit.errors import InputError
 from chggen_kit.workflow.formula import parse_composition
 from chggen_kit.workflow.volume import anion_class, volume_from_table, volume_per_atom, volume_table
-from pymatgen.core import Composition
 
 
 @pytest.mark.parametrize(

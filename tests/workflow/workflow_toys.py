@@ -6,6 +6,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import torch
+from pydantic import BaseModel, ConfigDict
+from pymatgen.core import Structure
+from torch import Tensor
+
 from chggen_kit import hookimpl
 from chggen_kit.errors import InputError
 from chggen_kit.interfaces import (
@@ -25,9 +29,6 @@ from chggen_kit.plugins.hookspecs import Register
 from chggen_kit.state import BatchContext, CrystalBatch, Fields, Known
 from chggen_kit.testing.analytic import AnalyticModel
 from chggen_kit.torus import neighbours, to_cartesian, wrap, wrapped_normal_score
-from pydantic import BaseModel, ConfigDict
-from pymatgen.core import Structure
-from torch import Tensor
 
 
 class SiteOptions(BaseModel):
@@ -156,6 +157,7 @@ def chggen_kit_register_host_refiners(register: Register) -> None:
 
 def toy_registry(extra: Sequence[object] = ()) -> Registry:
     import workflow_toys
+
     from chggen_kit.plugins import builtin
 
     return Registry.from_modules([builtin, workflow_toys, *extra])
