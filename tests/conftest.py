@@ -10,6 +10,8 @@ from hypothesis import settings
 
 # As the command line has it (see chggen_kit.cli.main), before any test loads torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Tests work on small crystals, for which a second thread costs more than it gives on a machine that is busy.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The first call of a compiled library is slow, and a busy machine slower still: time is pytest-timeout's business.
 settings.register_profile("chggen", deadline=None)
