@@ -4,8 +4,8 @@
 
 With `--everything` no atom is known: unconditional sampling in the known cell (`predictor-corrector`).
 
-Takes compounds of the test split that hold a guest species, removes the guests and lets every set of options put them
-back (RePaint, or `random` for the baseline). Prints, for each set, the network calls and seconds a sample and the share
+Takes compounds of the validation split (`--split`) that hold a guest species, removes the guests and lets every set of
+options put them back (RePaint, or `random` for the baseline). Prints, for each set, the network calls and seconds a sample and the share
 of samples that match the known structure (pymatgen's StructureMatcher with its defaults) as generated.
 """
 
@@ -33,11 +33,11 @@ from chggen_kit.state import CrystalBatch, Known
 GUESTS = ("Li", "Na", "K", "Mg", "Ca", "Zn", "Cu", "Ag", "F", "H")
 
 
-def compounds(path: Path, count: int, max_atoms: int, seed: int) -> list[tuple[Structure, str]]:
-    """Random test compounds of at least two guests' and three hosts' atoms, guests spread over `GUESTS` in turn."""
+def compounds(path: Path, split: str, count: int, max_atoms: int, seed: int) -> list[tuple[Structure, str]]:
+    """Random compounds of one split with at least three host atoms, the guest species taken from `GUESTS` in turn."""
     pool: dict[str, list[Structure]] = {symbol: [] for symbol in GUESTS}
     for record in read_structures(path):
-        if record.metadata.get("suggested_split") != "test" or record.n_atoms > max_atoms:
+        if record.metadata.get("suggested_split") != split or record.n_atoms > max_atoms:
             continue
         symbols = [Element.from_Z(int(z)).symbol for z in record.species]
         for symbol in GUESTS:
@@ -73,6 +73,7 @@ def main() -> None:
     """Run the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--split", default="val", help="choose on val; measure what was chosen once on test")
     parser.add_argument("--compounds", type=int, default=30)
     parser.add_argument("--copies", type=int, default=4)
     parser.add_argument("--max-atoms", type=int, default=20)
@@ -86,7 +87,7 @@ def main() -> None:
     model = registry.create_score_model(
         "nequip", {} if arguments.checkpoint is None else {"checkpoint": arguments.checkpoint}
     )
-    chosen = compounds(arguments.data, arguments.compounds, arguments.max_atoms, arguments.seed)
+    chosen = compounds(arguments.data, arguments.split, arguments.compounds, arguments.max_atoms, arguments.seed)
     work = task(chosen, arguments.copies, everything=arguments.everything)
     name = "predictor-corrector" if arguments.everything else "repaint"
     matcher = StructureMatcher()

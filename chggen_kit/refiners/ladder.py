@@ -88,6 +88,9 @@ class LadderRefiner(HostRefiner):
         exact = _found(dataset(own, TIGHT_SYMPREC_A, TIGHT_ANGLE_DEG))
         if len(exact.rotations) < len(operations.rotations):
             raise _RejectedError(f"{operations.international} did not survive at {TIGHT_SYMPREC_A} Å")
+        # spglib names the group of the primitive crystal, but only operations that fit the cell at hand are imposed.
+        if not is_symmetric(int(exact.number), self.options.excluded_groups):
+            raise _RejectedError(f"only {exact.international} of {operations.international} fits this cell")
         if minimum_distance(own) < self.options.min_distance_A:
             raise _RejectedError("atoms came too close")
         primitive, rescaled = reduce_to_primitive(own, guest_counts, exact)

@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from pymatgen.core import Composition
+from pymatgen.core import Composition, Element
 
 from chggen_kit.workflow.formula import atom_counts, electronegativity
 
@@ -35,15 +35,24 @@ def entropy(counts: Iterable[int]) -> float:
     return sum(count / total * math.log(total / count) for count in numbers)
 
 
+def _anionic_character(symbol: str) -> tuple[float, int, int]:
+    """Sorts elements by electronegativity, then by group, then lighter ones last."""
+    element = Element(symbol)
+    return electronegativity(symbol), int(element.group), -int(element.Z)
+
+
 def cations(composition: Composition) -> tuple[str, ...]:
     """Elements taken as cations: less electronegative (Pauling) than the most electronegative element present.
 
     Halogens, chalcogens and nitrogen count as anions whatever stands beside them (O in an oxyfluoride, S in a
-    sulphate), unless that leaves none (SO2). An element alone has no cations.
+    sulphate), unless that leaves none (SO2). Of elements with the same electronegativity (Cu3Si, PdH) the one further
+    to the right in the periodic table is the anion. An element alone has no cations.
     """
     symbols = tuple(atom_counts(composition))
-    top = max(electronegativity(symbol) for symbol in symbols)
+    anion = max(symbols, key=_anionic_character)
+    top = electronegativity(anion)
     below = tuple(symbol for symbol in symbols if electronegativity(symbol) < top)
+    below = below or tuple(symbol for symbol in symbols if symbol != anion)
     return tuple(symbol for symbol in below if symbol not in _ANION_FORMERS) or below
 
 

@@ -265,3 +265,17 @@ def _without(structure: Structure, symbol: str) -> Structure:
     host = structure.copy()
     host.remove_species([symbol])
     return host
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_pseudo_translation_alone_is_no_symmetry(seed: int) -> None:
+    """A doubled random cell: spglib names the group of the half, of which the double cell keeps only the translation."""
+    rng = np.random.default_rng(seed)
+    half = Structure(
+        Lattice(np.diag(rng.uniform(3, 6, 3)) + rng.normal(0, 0.5, (3, 3))), ["S", "P"], rng.random((2, 3))
+    )
+    double = half.copy()
+    double.make_supercell([2, 1, 1])
+    double.append("Zn", [0.1, 0.2, 0.3])
+    for found in LadderRefiner().refine(double, ["Zn"]):
+        assert found.spacegroup_number > 2

@@ -92,3 +92,8 @@ def test_the_table_agrees_with_itself() -> None:
         assert sum(numbers["histogram"].values()) == numbers["sites"]
         assert numbers["entropy"] == pytest.approx(entropy(numbers["histogram"].values()), abs=1e-3)
     assert table["P"]["mean"] == pytest.approx(4, abs=0.2)
+
+
+@pytest.mark.parametrize(("formula", "guest"), [("Cu3Si", "Cu"), ("PdH", "H"), ("Cu5Si", "Cu")])
+def test_equal_electronegativities_still_give_a_guest(formula: str, guest: str) -> None:
+    assert choose_guests(parse_composition(formula)).elements == (guest,)
