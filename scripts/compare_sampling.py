@@ -5,8 +5,9 @@
 With `--everything` no atom is known: unconditional sampling in the known cell (`predictor-corrector`).
 
 Takes compounds of the validation split (`--split`) that hold a guest species, removes the guests and lets every set of
-options put them back (RePaint, or `random` for the baseline). Prints, for each set, the network calls and seconds a sample and the share
-of samples that match the known structure (pymatgen's StructureMatcher with its defaults) as generated.
+options put them back (RePaint, or `random` for the baseline). Prints, for each set, the network calls and seconds a
+sample and the share of samples that match the known structure (pymatgen's StructureMatcher with its defaults) as
+generated.
 """
 
 from __future__ import annotations

@@ -169,7 +169,8 @@ class _Run:
     # -- the loop ----------------------------------------------------------------------------------------------------
 
     def run(self, progress: Progress | None) -> SampleResult:
-        first, clean_level = self.task.start_level or 0, len(self.times) - 1
+        clean_level = len(self.times) - 1
+        first = 0 if self.task.start_level is None else self.task.start_level
         schedule = repaint_schedule(len(self.times), self.options.jump_length, self.options.passes, first)
         self.start(first)
         for number, (level, target) in enumerate(schedule, start=1):

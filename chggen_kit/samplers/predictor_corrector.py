@@ -29,6 +29,8 @@ class PredictorCorrector(Sampler):
                     f"The predictor-corrector sampler generates everything, but some values of {name!r} are known. "
                     "Use an inpainting sampler: repaint, replace or clean-host."
                 )
+        if self.options.passes not in (None, 1):
+            raise InputError("`passes` is an option of the sampler repaint; this one makes a single pass.")
         resolved = replace(resolve(self.options, model.capabilities.sampling_defaults), passes=1)
         return run_loop(model, task, resolved, "noised", seed, progress)
 

@@ -20,7 +20,7 @@ def repaint_schedule(num_levels: int, jump_length: int, passes: int, start_level
         start_level: index of the level where the walk starts.
 
     Raises:
-        InputError: for counts out of range.
+        InputError: for counts out of range, and for passes without room for a jump.
     """
     if num_levels < 2 or jump_length < 1 or passes < 1:
         raise InputError(
@@ -30,6 +30,11 @@ def repaint_schedule(num_levels: int, jump_length: int, passes: int, start_level
     top = num_levels - 1 - start_level
     if not top >= 1:
         raise InputError(f"Start level {start_level} is not above the clean level of a grid of {num_levels} levels.")
+    if passes > 1 and jump_length >= top:
+        raise InputError(
+            f"A jump of {jump_length} levels does not fit into {top} steps, so the {passes} passes asked for cannot be "
+            "made. Take more steps, a shorter jump_length, or passes=1."
+        )
     left = dict.fromkeys(range(1, max(top - jump_length + 1, 1), jump_length), passes - 1)
     moves: list[tuple[int, int]] = []
     height = top

@@ -269,7 +269,7 @@ def _without(structure: Structure, symbol: str) -> Structure:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_pseudo_translation_alone_is_no_symmetry(seed: int) -> None:
-    """A doubled random cell: spglib names the group of the half, of which the double cell keeps only the translation."""
+    """A doubled random cell: spglib names the group of the half; the double cell keeps only the translation."""
     rng = np.random.default_rng(seed)
     half = Structure(
         Lattice(np.diag(rng.uniform(3, 6, 3)) + rng.normal(0, 0.5, (3, 3))), ["S", "P"], rng.random((2, 3))

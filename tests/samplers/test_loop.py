@@ -11,6 +11,7 @@ from chggen_kit.samplers.inpaint import build_clean_host, build_repaint, build_r
 from chggen_kit.samplers.options import PAPER, ResolvedOptions, SamplerOptions, resolve
 from chggen_kit.samplers.predictor_corrector import build
 from chggen_kit.samplers.random_placement import RandomOptions, RandomPlacement
+from chggen_kit.samplers.schedule import repaint_schedule
 from chggen_kit.state import CrystalBatch, Fields, Known
 from chggen_kit.testing.analytic import RelativePair
 from chggen_kit.torus import neighbours
@@ -78,6 +79,31 @@ def test_start_level_stays_near_the_template(make_task) -> None:  # noqa: ANN001
 def test_unconditional_sampling_refuses_known_coordinates(make_task) -> None:  # noqa: ANN001
     with pytest.raises(InputError, match="repaint"):
         build(FEW).sample(MODEL, make_task(1, COORDS, [True, False]), seed=0)
+
+
+def test_passes_belong_to_repaint(make_task) -> None:  # noqa: ANN001
+    for sampler in (build(SamplerOptions(passes=3)), build_replace(SamplerOptions(passes=3))):
+        with pytest.raises(InputError, match="repaint"):
+            sampler.sample(MODEL, make_task(1, COORDS, [False, False]), seed=0)
+
+
+def test_every_call_is_told_the_level_that_the_state_is_at(make_task) -> None:  # noqa: ANN001
+    """The original's corrector asks for the score one level late."""
+    asked: list[float] = []
+
+    class Listening(RelativePair):
+        def predict(self, fields: Fields, t: torch.Tensor) -> Fields:
+            asked.append(float(t[0]))
+            return super().predict(fields, t)
+
+    options = SamplerOptions(steps=6, corrector_steps=2, passes=2, jump_length=2)
+    build_repaint(options).sample(Listening(MODEL.difference, 0.3), make_task(1, COORDS, [True, False]), seed=0)
+    times = MODEL.times(6)
+    expected: list[float] = []
+    for level, target in repaint_schedule(7, 2, 2):
+        if target > level:
+            expected += [times[level]] + [times[target]] * (2 if target < 6 else 0)
+    assert asked == pytest.approx(expected)
 
 
 def test_a_fixed_field_cannot_be_generated(make_task) -> None:  # noqa: ANN001

@@ -33,6 +33,10 @@ def test_walks_are_connected_and_never_leave_the_clean_level(levels: int, jump: 
         with pytest.raises(InputError, match="clean level"):
             repaint_schedule(levels, jump, passes, start)
         return
+    if passes > 1 and jump >= levels - 1 - start:
+        with pytest.raises(InputError, match="does not fit"):
+            repaint_schedule(levels, jump, passes, start)
+        return
     moves = repaint_schedule(levels, jump, passes, start)
     assert moves[0][0] == start
     assert moves[-1][1] == levels - 1
@@ -40,9 +44,16 @@ def test_walks_are_connected_and_never_leave_the_clean_level(levels: int, jump: 
     assert all(first[1] == second[0] for first, second in pairwise(moves))
     assert all(a != levels - 1 for a, _ in moves)
     assert all(b >= start for _, b in moves)
+    assert (passes > 1) == any(b < a for a, b in moves)
 
 
 @pytest.mark.parametrize(("levels", "jump", "passes"), [(1, 1, 1), (10, 0, 1), (10, 1, 0)])
 def test_counts_out_of_range(levels: int, jump: int, passes: int) -> None:
     with pytest.raises(InputError, match="schedule"):
         repaint_schedule(levels, jump, passes)
+
+
+def test_start_levels_out_of_range() -> None:
+    for start in (-1, 9, 20):
+        with pytest.raises(InputError, match="from 0 to 8"):
+            repaint_schedule(10, 1, 1, start)
