@@ -28,8 +28,11 @@ def repaint_schedule(num_levels: int, jump_length: int, passes: int, start_level
             f"got {num_levels} levels, jump length {jump_length}, {passes} passes."
         )
     top = num_levels - 1 - start_level
-    if not top >= 1:
-        raise InputError(f"Start level {start_level} is not above the clean level of a grid of {num_levels} levels.")
+    if start_level < 0 or top < 1:
+        raise InputError(
+            f"Start level {start_level} is not above the clean level of a grid of {num_levels} levels: "
+            f"it must be from 0 to {num_levels - 2}."
+        )
     if passes > 1 and jump_length >= top:
         raise InputError(
             f"A jump of {jump_length} levels does not fit into {top} steps, so the {passes} passes asked for cannot be "
