@@ -18,6 +18,8 @@ _LOG_NEGLIGIBLE = 40.0
 _CROSSOVER = 3.0
 """The reciprocal sum takes over where sigma^2 G^2 / 2 of the shortest reciprocal vector exceeds this: the real-space
 sum has then lost a factor of exp(3) to cancellation, and the reciprocal one needs few terms."""
+_REDUCTION_ROUNDS = 50
+"""Far more than any cell needs (each round shortens a vector); a bound for cells that are not numbers."""
 _MAX_TERMS = 4_000_000
 """Pair-image combinations held in memory at a time."""
 
@@ -50,6 +52,28 @@ def heights(lattice: Tensor) -> Tensor:
         raise InputError("A cell is flat or not finite: its three vectors span no volume.")
     inverse_norms: Tensor = torch.linalg.inv(lattice).norm(dim=-2)
     return 1 / inverse_norms
+
+
+def reduced_cell(lattice: Tensor) -> Tensor:
+    """Shorter vectors of the same lattices `[n_crystals, 3, 3]`: none gains from adding multiples of a shorter one.
+
+    Gauss's reduction, pair by pair. Not unique, and not the shortest possible, but free of long thin cells.
+    """
+    rows = list(lattice.unbind(dim=1))
+    for _ in range(_REDUCTION_ROUNDS):
+        changed = False
+        for i, j in ((0, 1), (0, 2), (1, 2), (1, 0), (2, 0), (2, 1)):
+            square = rows[j].square().sum(dim=-1)
+            times = torch.round((rows[i] * rows[j]).sum(dim=-1) / square)
+            times = torch.where(rows[i].square().sum(dim=-1) >= square, times, torch.zeros_like(times))
+            # A half rounds either way without gain: only a real shortening counts, so that the rounds end.
+            shorter = rows[i] - times[:, None] * rows[j]
+            better = shorter.square().sum(dim=-1) < rows[i].square().sum(dim=-1) * (1 - 1e-12)
+            rows[i] = torch.where(better[:, None], shorter, rows[i])
+            changed = changed or bool(better.any())
+        if not changed:
+            break
+    return torch.stack(rows, dim=1)
 
 
 def circular_mean(frac: Tensor, weight: Tensor, crystal_index: Tensor, n_crystals: int) -> tuple[Tensor, Tensor]:
@@ -214,11 +238,13 @@ def wrapped_normal(
     Returns:
         The score grad log p in 1/Å `[n_atoms, 3]` and log p (p in 1/Å^3) `[n_atoms]`, float64.
     """
-    cell, width = lattice.double(), sigma.double()
+    # The density depends on the lattice alone: short vectors keep both sums short and the crossover right.
+    cell, width = reduced_cell(lattice.double()), sigma.double()
     frac = to_fractional(displacement.double(), cell, crystal_index)
     frac = frac - torch.round(frac)
     reciprocal = 2 * math.pi * torch.linalg.inv(cell).transpose(-1, -2)
-    smallest_g = 2 * math.pi / cell.norm(dim=-1).amax(dim=-1)
+    near = torch.cartesian_prod(*[torch.arange(-1.0, 2.0, dtype=torch.float64, device=cell.device)] * 3)
+    smallest_g = (near[near.any(dim=1)] @ reciprocal).norm(dim=-1).amin(dim=-1)
     use_real = (width * smallest_g) ** 2 / 2 < _CROSSOVER
     score, log_density = torch.empty_like(frac), torch.empty_like(frac[:, 0])
     for real in (True, False):

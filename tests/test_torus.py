@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chggen_kit.errors import InputError
-from chggen_kit.torus import circular_mean, heights, neighbours, to_cartesian, to_fractional, wrap, wrapped_normal_score
+from chggen_kit.torus import (
+    circular_mean,
+    heights,
+    neighbours,
+    reduced_cell,
+    to_cartesian,
+    to_fractional,
+    wrap,
+    wrapped_normal_score,
+)
 
 
 @given(st.floats(-1e6, 1e6, allow_nan=False, width=32))
@@ -126,8 +135,13 @@ def _exact_score(v: np.ndarray, lattice: np.ndarray, sigma: float) -> np.ndarray
 @pytest.mark.parametrize("sigma", [0.05, 0.4, 0.9, 1.2, 2.0])
 @pytest.mark.parametrize(
     "lattice",
-    [np.diag([3.0, 3.0, 3.0]), np.array([[2.5, 0, 0], [1.9, 2.2, 0], [-0.8, 1.1, 4.0]]), np.diag([1.0, 1.0, 6.0])],
-    ids=["cubic", "skewed", "tiny"],
+    [
+        np.diag([3.0, 3.0, 3.0]),
+        np.array([[2.5, 0, 0], [1.9, 2.2, 0], [-0.8, 1.1, 4.0]]),
+        np.diag([1.0, 1.0, 6.0]),
+        np.array([[3.0, 0, 0], [6.0, 3.0, 0], [-3.0, 6.0, 3.0]]),
+    ],
+    ids=["cubic", "skewed", "tiny", "cubic in a skewed setting"],
 )
 def test_wrapped_normal_score_is_exact(lattice: np.ndarray, sigma: float) -> None:
     v = np.array([0.31, -0.2, 0.44]) @ lattice
@@ -136,6 +150,29 @@ def test_wrapped_normal_score_is_exact(lattice: np.ndarray, sigma: float) -> Non
     )
     exact = _exact_score(v, lattice, float(torch.tensor(sigma)))
     assert np.linalg.norm(ours[0].numpy() - exact) <= 1e-6 * np.linalg.norm(exact)
+
+
+@pytest.mark.parametrize("sigma", [0.3, 1.0, 2.0, 4.0, 5.0])
+def test_wrapped_normal_score_depends_on_the_lattice_alone(sigma: float) -> None:
+    """Also where it is tiny: (30, 3, 0) is as good a vector of the cubic lattice as (0, 3, 0)."""
+    cubic = 3.0 * torch.eye(3, dtype=torch.float64)
+    skewed = torch.tensor([[3.0, 0, 0], [30.0, 3.0, 0], [-12.0, 27.0, 3.0]], dtype=torch.float64)
+    v = torch.tensor([[0.9, -0.6, 1.3], [1.2, 0.1, 0.4]], dtype=torch.float64)
+    scores = [
+        wrapped_normal_score(v, cell[None], torch.tensor([0, 0]), torch.tensor([sigma])) for cell in (cubic, skewed)
+    ]
+    assert float((scores[0] - scores[1]).norm() / scores[0].norm()) < 1e-6
+
+
+def test_reduced_cells_span_the_same_lattice() -> None:
+    generator = torch.Generator().manual_seed(0)
+    cells = torch.randn(200, 3, 3, generator=generator, dtype=torch.float64) + 0.5 * torch.eye(3).double()
+    cells = cells[torch.linalg.det(cells).abs() > 0.05]
+    reduced = reduced_cell(cells)
+    change = reduced @ torch.linalg.inv(cells)
+    assert float((change - change.round()).abs().max()) < 1e-6
+    assert float((torch.linalg.det(change).abs() - 1).abs().max()) < 1e-6
+    assert bool((reduced.norm(dim=-1) <= cells.norm(dim=-1) + 1e-12).all())
 
 
 def test_wrapped_normal_score_is_finite_at_any_noise() -> None:

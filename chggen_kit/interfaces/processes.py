@@ -138,6 +138,14 @@ class NoiseProcess(ABC):
     def wrap(self, x: Tensor) -> Tensor:
         """Fold x back onto the space."""
 
+    def marginal_std(self, step: Step) -> float | None:
+        """Standard deviation of `forward_marginal` at `step.target` for each component, in the noise's own unit (Å).
+
+        `chggen_kit.testing` measures it. The default, None, declares nothing.
+        """
+        del step
+        return None
+
     def align(self, x: Tensor, reference: Tensor, known: Tensor, step: Step) -> Tensor:
         """Slide `x` `[rows, ...]` along the field's translations towards `reference` on the `known` rows.
 

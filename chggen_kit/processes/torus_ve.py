@@ -116,6 +116,10 @@ class TorusVE(NoiseProcess):
         steps = moving & usable[context.crystal_index]
         return torch.where(steps[:, None], self._move(x, displacement, step), x)
 
+    def marginal_std(self, step: Step) -> float:
+        """The target's time itself, in Å."""
+        return step.s
+
     def wrap(self, x: Tensor) -> Tensor:
         return wrap(x)
 

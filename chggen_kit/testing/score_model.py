@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from chggen_kit.draws import Draws
 from chggen_kit.errors import ChggenError
-from chggen_kit.interfaces.processes import KernelOptions, Step
+from chggen_kit.interfaces.processes import FieldDraws, KernelOptions, NoiseProcess, Step
 from chggen_kit.interfaces.sampler import CrystalId
 from chggen_kit.interfaces.score_model import ScoreModel
 from chggen_kit.state import FIELD_NAMES, CrystalBatch, Fields, Known
@@ -64,15 +65,22 @@ def _encode(model: ScoreModel, batch: CrystalBatch) -> Fields:
     return model.encode(batch, Known.coordinates_only(batch))
 
 
-def _predict(model: ScoreModel, batch: CrystalBatch, level: int | None = None) -> Fields:
-    """Prediction at a middling level, or at `level` of a grid of ten steps; times differ from crystal to crystal."""
-    fields = _encode(model, batch)
-    times = model.times(10)
-    chosen = [times[(5 if level is None else level)] for _ in range(batch.n_crystals)]
+def _levels(batch: CrystalBatch) -> list[int]:
+    """A level of a grid of ten steps for each crystal: neighbours in a batch differ, as they do in training."""
+    return [3 + crystal % 5 for crystal in range(batch.n_crystals)]
+
+
+def _predict(model: ScoreModel, batch: CrystalBatch, levels: Sequence[int] | None = None) -> Fields:
+    """Prediction, each crystal at its own level."""
+    fields, times = _encode(model, batch), model.times(10)
+    chosen = [times[level] for level in (_levels(batch) if levels is None else levels)]
     return model.predict(fields, torch.tensor(chosen, dtype=fields["lattice"].dtype, device=fields["lattice"].device))
 
 
 def _difference(a: Tensor, b: Tensor) -> float:
+    """Largest difference relative to the largest entry; infinite where anything is not finite."""
+    if not (bool(torch.isfinite(a).all()) and bool(torch.isfinite(b).all())):
+        return math.inf
     scale = max(float(a.abs().max()), float(b.abs().max()), 1e-12)
     return float((a - b).abs().max()) / scale
 
@@ -96,7 +104,7 @@ def _check_declarations(model: ScoreModel, batch: CrystalBatch) -> list[LawResul
 
 
 def _check_round_trip(model: ScoreModel, batch: CrystalBatch) -> list[LawResult]:
-    before = batch.to()
+    before = CrystalBatch(*(t.clone() for t in (batch.frac_coords, batch.lattice, batch.species, batch.num_atoms)))
     back = model.decode(_encode(model, batch))
     offset = back.frac_coords - before.frac_coords
     moved = to_cartesian(offset - offset.round(), before.lattice, before.crystal_index).norm(dim=1)
@@ -105,7 +113,10 @@ def _check_round_trip(model: ScoreModel, batch: CrystalBatch) -> list[LawResult]
         LawResult.at_most("decode-encode-positions", float(moved.max()), ROUND_TRIP_TOLERANCE_A, "Å"),
         LawResult.at_most("decode-encode-lattice", float(strained), ROUND_TRIP_TOLERANCE_A, "Å"),
         LawResult.of("decode-encode-species", holds=bool(torch.equal(back.species, before.species))),
-        LawResult.of("encode-mutates-nothing", holds=bool(torch.equal(batch.frac_coords, before.frac_coords))),
+        LawResult.of(
+            "encode-mutates-nothing",
+            holds=all(torch.equal(getattr(batch, name), getattr(before, name)) for name in (*FIELD_NAMES, "num_atoms")),
+        ),
     ]
 
 
@@ -138,7 +149,7 @@ def _check_batching(model: ScoreModel, batch: CrystalBatch) -> list[LawResult]:
     together = _predict(model, batch)
     worst = 0.0
     for crystal in range(batch.n_crystals):
-        alone = _predict(model, batch.select([crystal]))
+        alone = _predict(model, batch.select([crystal]), [_levels(batch)[crystal]])
         for name in model.capabilities.diffused:
             rows = (
                 batch.crystal_index == crystal
@@ -187,7 +198,7 @@ def _rotated(model: ScoreModel, batch: CrystalBatch, reference: Fields, matrix: 
 
 
 def _check_processes(model: ScoreModel, batch: CrystalBatch) -> list[LawResult]:
-    """Identity at the clean level, fixed fields that stay, and the composition of marginal and jump."""
+    """Identity at the clean level, moments, composition of marginal and jump, and kernels that run."""
     results = []
     # Many copies of one crystal, so that moments have a small error.
     copies = max(2, _MOMENT_ATOMS // int(batch.num_atoms[0]))
@@ -196,6 +207,7 @@ def _check_processes(model: ScoreModel, batch: CrystalBatch) -> list[LawResult]:
     ids = [CrystalId("check", copy) for copy in range(copies)]
     draws = Draws(0, ids, many.num_atoms.tolist())
     clean = len(times) - 1
+    prediction = _predict(model, many, [6] * copies)
     for name, process in model.processes.items():
         x0 = fields[name]
         at = [draws.at(number, 0, name, process.scope) for number in range(3)]
@@ -204,24 +216,58 @@ def _check_processes(model: ScoreModel, batch: CrystalBatch) -> list[LawResult]:
         noised = process.forward_marginal(x0, Step(times, 6, 6, fields), at[0])
         again = process.forward_marginal(x0, Step(times, 6, 6, fields), at[0])
         results.append(LawResult.of(f"same-seed-same-draw-{name}", holds=bool(torch.equal(noised, again))))
+        step = Step(times, 6, 7, fields)
+        moved = [
+            process.reverse_step(x0, prediction[name] if process.moves else x0, step, at[0]),
+            process.renoise(x0, Step(times, 7, 6, fields), at[0], KernelOptions()),
+        ]
         if not process.moves:
-            results.append(LawResult.of(f"fixed-stays-{name}", holds=bool(torch.equal(noised, x0))))
+            stays = all(torch.equal(x, x0) for x in (noised, *moved))
+            results.append(LawResult.of(f"fixed-stays-{name}", holds=stays))
             continue
+        rows = torch.ones(x0.shape[0], dtype=torch.bool, device=x0.device)
+        corrected = process.correct(x0, prediction[name], step, rows, at[0], KernelOptions())
+        moved += [] if corrected is None else [corrected]
+        sound = all(x.shape == x0.shape and x.dtype == x0.dtype and bool(torch.isfinite(x).all()) for x in moved)
+        results.append(LawResult.of(f"kernels-keep-form-{name}", holds=sound))
         if name == "frac_coords":
-            # Low levels, where the spread is small against the cell and a root mean square means something.
-            level, target = clean - 1, clean - 3
-            direct = process.forward_marginal(x0, Step(times, target, target, fields), at[1])
-            low = process.forward_marginal(x0, Step(times, level, level, fields), at[1])
-            composed = process.renoise(low, Step(times, level, target, fields), at[2], KernelOptions())
-            spread = [_rms(x, x0, many) for x in (direct, composed)]
-            results.append(
-                LawResult.at_most(
-                    f"renoise-composes-{name}",
-                    abs(spread[1] / spread[0] - 1),
-                    MOMENT_TOLERANCE,
-                    f"rms {spread[0]:.4g} Å directly, {spread[1]:.4g} Å in two steps",
-                )
+            results += _check_moments(process, x0, many, fields, times, at)
+    return results
+
+
+def _check_moments(
+    process: NoiseProcess,
+    x0: Tensor,
+    batch: CrystalBatch,
+    fields: Fields,
+    times: Sequence[float],
+    draws: Sequence[FieldDraws],
+) -> list[LawResult]:
+    """Root mean squares at low levels, where the spread is small against the cell and they mean something."""
+    level, target = len(times) - 2, len(times) - 4
+    at_target = Step(times, target, target, fields)
+    direct = process.forward_marginal(x0, at_target, draws[1])
+    low = process.forward_marginal(x0, Step(times, level, level, fields), draws[1])
+    composed = process.renoise(low, Step(times, level, target, fields), draws[2], KernelOptions())
+    spread = [_rms(x, x0, batch) for x in (direct, composed)]
+    results = [
+        LawResult.at_most(
+            "renoise-composes-frac_coords",
+            abs(spread[1] / spread[0] - 1),
+            MOMENT_TOLERANCE,
+            f"rms {spread[0]:.4g} Å directly, {spread[1]:.4g} Å in two steps",
+        )
+    ]
+    declared = process.marginal_std(at_target)
+    if declared is not None:
+        results.append(
+            LawResult.at_most(
+                "marginal-moments-frac_coords",
+                abs(spread[0] / declared - 1),
+                MOMENT_TOLERANCE,
+                f"rms {spread[0]:.4g} Å, declared {declared:.4g} Å",
             )
+        )
     return results
 
 

@@ -16,12 +16,14 @@ from chggen_kit.testing import ConformanceReport, check_score_model
 from chggen_kit.testing.analytic import RelativePair
 from chggen_kit.testing.crystals import caesium_chloride, disturbed
 
-PAIRS = CrystalBatch.concatenate(
-    [
-        disturbed(caesium_chloride(55, 17, a), rattle_A=0.3, strain=0.05, seed=seed)
-        for seed, a in enumerate((4.1, 4.5, 3.8))
-    ]
-)
+
+def _pairs() -> CrystalBatch:
+    return CrystalBatch.concatenate(
+        [
+            disturbed(caesium_chloride(55, 17, a), rattle_A=0.3, strain=0.05, seed=seed)
+            for seed, a in enumerate((4.1, 4.5, 3.8))
+        ]
+    )
 
 
 class Correct(RelativePair):
@@ -171,6 +173,70 @@ class Undeclared(_OtherProcess):
     process = Fixed("atom")
 
 
+class _TooNoisy(TorusVE):
+    def _noisy(self, x: Tensor, sigma: float, draws: FieldDraws, purpose: str, step: Step) -> Tensor:
+        return self._move(x, 3 * sigma * draws.normal(purpose, x), step)
+
+    def forward_marginal(self, x0: Tensor, step: Step, draws: FieldDraws) -> Tensor:
+        return x0 if step.target_is_clean else self._noisy(x0, step.s, draws, "marginal", step)
+
+    def renoise(self, x: Tensor, step: Step, draws: FieldDraws, kernel: KernelOptions) -> Tensor:
+        return self._noisy(x, (step.s**2 - step.t**2) ** 0.5, draws, "renoise", step)
+
+
+class _NoReverse(TorusVE):
+    def reverse_step(self, x: Tensor, prediction: Tensor, step: Step, draws: FieldDraws) -> Tensor:
+        return x / 0.0
+
+
+class _Drifting(Fixed):
+    def reverse_step(self, x: Tensor, prediction: Tensor, step: Step, draws: FieldDraws) -> Tensor:
+        return x * 1.01
+
+
+class TooNoisy(_OtherProcess):
+    """Takes three sigma for sigma, consistently."""
+
+    process = _TooNoisy(0.01, 5.0)
+
+
+class NoReverse(_OtherProcess):
+    """Its predictor gives no numbers."""
+
+    process = _NoReverse(0.01, 5.0)
+
+
+class DriftingLattice(Correct):
+    """A fixed field that moves in the predictor."""
+
+    @property
+    def processes(self) -> dict[str, NoiseProcess]:  # type: ignore[override]
+        return {**super().processes, "lattice": _Drifting("crystal")}
+
+
+class MutatingEncoder(Correct):
+    """Folds the user's coordinates in place."""
+
+    def encode(self, batch: CrystalBatch, known: Known) -> Fields:
+        batch.frac_coords.add_(0.25).remainder_(1.0)
+        return super().encode(batch, known)
+
+
+class LonelyNaN(Correct):
+    """Normalises by a variance over the batch, which a single crystal does not have."""
+
+    def predict(self, fields: Fields, t: Tensor) -> Fields:
+        v = super().predict(fields, t)["frac_coords"]
+        return _with(fields, v * (torch.nan if fields.context.n_crystals == 1 else 1.0))
+
+
+class OneSigmaForAll(Correct):
+    """Takes the first crystal's noise level for the whole batch."""
+
+    def predict(self, fields: Fields, t: Tensor) -> Fields:
+        return super().predict(fields, t[:1].expand_as(t))
+
+
 class Refusing(Correct):
     """Cannot encode what it says that it covers."""
 
@@ -183,7 +249,7 @@ def _failed(report: ConformanceReport) -> set[str]:
 
 
 def test_a_correct_model_passes() -> None:
-    report = check_score_model(Correct(), PAIRS)
+    report = check_score_model(Correct(), _pairs())
     assert report.ok, report.table()
     report.raise_if_failed()
 
@@ -205,16 +271,22 @@ def test_a_correct_model_passes() -> None:
         (VarianceForDeviation, "renoise-composes-frac_coords"),
         (NeverClean, "clean-level-identity-frac_coords"),
         (GlobalNoise, "same-seed-same-draw-frac_coords"),
+        (TooNoisy, "marginal-moments-frac_coords"),
+        (NoReverse, "kernels-keep-form-frac_coords"),
+        (DriftingLattice, "fixed-stays-lattice"),
+        (MutatingEncoder, "encode-mutates-nothing"),
+        (LonelyNaN, "single-equals-batched"),
+        (OneSigmaForAll, "single-equals-batched"),
         (Undeclared, "diffused-fields-declared"),
         (Refusing, "round_trip"),
     ],
 )
 def test_each_mutant_is_caught(mutant: type[Correct], law: str) -> None:
-    report = check_score_model(mutant(), PAIRS)
+    report = check_score_model(mutant(), _pairs())
     assert law in _failed(report), report.table()
     with pytest.raises(PluginError, match=law):
         report.raise_if_failed()
 
 
 def test_chirality_is_not_mistaken_for_a_wrong_rotation() -> None:
-    assert "rotation" not in _failed(check_score_model(Chiral(), PAIRS))
+    assert "rotation" not in _failed(check_score_model(Chiral(), _pairs()))
