@@ -100,23 +100,53 @@ def test_alignment_mends_the_frame_at_one_pass(make_task) -> None:  # noqa: ANN0
     assert _distance_to_conditional(task, passes=1, align="mean") < 0.4 * _distance_to_conditional(task, passes=1)
 
 
-def _share_of_first(passes: int, task: SamplingTask, model: WrappedGaussianMixture) -> float:
-    sampler = build_repaint(SamplerOptions(steps=40, corrector_steps=0, passes=passes, jump_length=5))
-    guest = _places(sampler.sample(model, task, seed=0), 1)
-    first, second = (_offset(guest, place).norm(dim=-1) for place in ([0.2, 0.2, 0.2], [0.7, 0.7, 0.7]))
-    return float((first < second).double().mean())
+# A host between two components, and guests whose places are close enough to cross from one to the other.
+CORRELATED = WrappedGaussianMixture(
+    torch.ones(2),
+    torch.tensor([[[0.4, 0.5, 0.5], [0.38, 0.1, 0.5]], [[0.6, 0.5, 0.5], [0.62, 0.1, 0.5]]]),
+    torch.full((2,), 0.35),
+    sigma_min=0.02,
+    sigma_max=3.0,
+)
+
+
+def _distance_on_the_mixture(task: SamplingTask, passes: int) -> float:
+    """Kolmogorov distance of the guest's x from its exact conditional, a mixture weighted by the host's place."""
+    options = SamplerOptions(steps=30, corrector_steps=0, passes=passes, jump_length=5)
+    guest = _places(build_repaint(options).sample(CORRELATED, task, seed=0), 1)
+    host = EDGE * (_places_of(task) - CORRELATED.means[:, 0])
+    first, second = torch.softmax(-host.square().sum(dim=1) / (2 * 0.35**2), dim=0).tolist()
+    x = _offset(guest, [0.5, 0.5, 0.5])[:, 0].numpy()
+    return float(kstest(x, lambda v: first * norm(-0.72, 0.35).cdf(v) + second * norm(0.72, 0.35).cdf(v)).statistic)
+
+
+def _places_of(task: SamplingTask) -> Tensor:
+    return task.templates.frac_coords[0]
+
+
+def test_the_bias_on_a_correlated_mixture_falls_with_passes_and_does_not_vanish(make_task, capsys) -> None:  # noqa: ANN001
+    task = make_task(300, [[0.46, 0.5, 0.5], [0.0, 0, 0]], [True, False])
+    distances = {r: _distance_on_the_mixture(task, r) for r in (1, 2, 4)}
+    with capsys.disabled():
+        rounded = {r: round(d, 3) for r, d in distances.items()}
+        print("\nRePaint on a mixture, distance to the exact conditional:", rounded)  # noqa: T201 - asked for
+    assert distances[1] > distances[2] + 0.04
+    assert distances[2] > distances[4] + 0.03
+    assert distances[4] > 0.1  # a perfect sample of this size would be at 0.05
 
 
 @pytest.mark.slow
-def test_the_bias_on_a_correlated_mixture_does_not_vanish(make_task, capsys) -> None:  # noqa: ANN001
-    """The host tells its component (0.76 to 0.24); the guests follow it only in part, even after many passes."""
+def test_the_bias_stays_where_guests_cannot_cross(make_task, capsys) -> None:  # noqa: ANN001
+    """Guest places far apart: local resampling cannot move a guest that committed itself while the host said little."""
     means = torch.tensor([[[0.4, 0.5, 0.5], [0.2, 0.2, 0.2]], [[0.6, 0.5, 0.5], [0.7, 0.7, 0.7]]])
     model = WrappedGaussianMixture(torch.ones(2), means, torch.full((2,), 0.5), sigma_min=0.02, sigma_max=3.0)
     task = make_task(500, [[0.46, 0.5, 0.5], [0.0, 0, 0]], [True, False])
-    host = EDGE * (torch.tensor([0.46, 0.5, 0.5]) - means[:, 0])
+    options = SamplerOptions(steps=40, corrector_steps=0, passes=6, jump_length=5)
+    guest = _places(build_repaint(options).sample(model, task, seed=0), 1)
+    first, second = (_offset(guest, place).norm(dim=-1) for place in ([0.2, 0.2, 0.2], [0.7, 0.7, 0.7]))
+    share = float((first < second).double().mean())
+    host = EDGE * (_places_of(task) - means[:, 0])
     exact = float(torch.softmax(-host.square().sum(dim=1) / (2 * 0.5**2), dim=0)[0])
-    shares = {r: _share_of_first(r, task, model) for r in (1, 6)}
     with capsys.disabled():
-        print(f"\nRePaint, share of the host's component: exact {exact:.3f}, by passes {shares}")  # noqa: T201 - asked for
-    assert exact == pytest.approx(0.76, abs=0.01)
-    assert all(share < exact - 0.05 for share in shares.values())
+        print(f"\nRePaint, 6 passes: share of the host's component {share:.3f}, exact {exact:.3f}")  # noqa: T201
+    assert share < exact - 0.1
