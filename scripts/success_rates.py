@@ -1,39 +1,54 @@
 """Symmetry success rates of one composition: python scripts/success_rates.py ZnP2S6 --out runs/rates.
 
 Runs the pipeline for every seed and force limit, with inpainting by the score model and with random placement in the
-same hosts, and prints a table with Wilson intervals (95 %). Finished runs are not done again.
+same hosts, and prints a table with 95 % intervals (bootstrap over starts). Finished runs are not done again.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import torch
-from scipy.stats import binomtest
 
 from chggen_kit.workflow import RunResult, generate
 
 
-def share(flags: Sequence[bool]) -> str:
-    """Count, total and interval."""
-    interval = binomtest(sum(flags), len(flags)).proportion_ci(method="wilson")
-    return f"{sum(flags)} of {len(flags)} ({interval.low:.1%} to {interval.high:.1%})"
+def interval(counts: Sequence[tuple[int, int]]) -> str:
+    """95 % interval of a rate by bootstrap over starts: structures drawn into one host are not independent.
+
+    Args:
+        counts: symmetric structures and all structures of each start.
+    """
+    table = np.array(counts)
+    rng = np.random.default_rng(0)
+    drawn = table[rng.integers(0, len(table), size=(10_000, len(table)))].sum(axis=1)
+    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
+    return f"{low:.1%} to {high:.1%}"
 
 
 def row(results: Sequence[RunResult], stage: str, label: str) -> str:
     """One line of the table: structures of `stage` over all `results`."""
-    excluded = results[0].config.excluded_groups
-    records = [record for result in results for record in result.records if record.stage == stage]
-    relaxed = [record for record in records if record.energy_per_atom is not None]
-    energies = [record.energy_per_atom for record in relaxed if record.energy_per_atom is not None]
-    steps = [record.relax_steps for record in relaxed if record.relax_steps is not None]
-    flags = [record.is_symmetric(excluded) for record in records]
-    if not records:
-        return f"| {label} | none | – | – | – |"
-    return f"| {label} | {share(flags)} | {median(energies):.3f} | {min(energies):.3f} | {median(steps):.0f} |"
+    by_start: dict[tuple[int, int], list[bool]] = defaultdict(list)
+    energies: list[float] = []
+    steps: list[int] = []
+    for number, result in enumerate(results):
+        for record in result.records:
+            if record.stage != stage:
+                continue
+            by_start[number, record.start].append(record.is_symmetric(result.config.excluded_groups))
+            if record.energy_per_atom is not None and record.relax_steps is not None:
+                energies.append(record.energy_per_atom)
+                steps.append(record.relax_steps)
+    if not energies:
+        return f"| {label} | none relaxed | – | – | – |"
+    counts = [(sum(flags), len(flags)) for flags in by_start.values()]
+    shares = f"{sum(c[0] for c in counts)} of {sum(c[1] for c in counts)} ({interval(counts)})"
+    return f"| {label} | {shares} | {median(energies):.3f} | {min(energies):.3f} | {median(steps):.0f} |"
 
 
 def main() -> None:

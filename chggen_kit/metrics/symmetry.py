@@ -16,8 +16,6 @@ from chggen_kit.errors import InputError
 
 TRIVIAL_GROUPS = frozenset({1, 2})
 """P1 and P-1: what the paper does not count as symmetric."""
-TRIVIAL_GROUPS_LI_SI = frozenset({1, 2, 6})
-"""P1, P-1 and Pm: what the paper does not count as symmetric in the Li-Si system."""
 
 LIBRARY = f"spglib {spglib.__version__}"
 
