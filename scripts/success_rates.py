@@ -1,7 +1,7 @@
 """Symmetry success rates of one composition: python scripts/success_rates.py ZnP2S6 --out runs/rates.
 
 Runs the pipeline for every seed and force limit, with inpainting by the score model and with random placement in the
-same hosts, and prints a table with 95 % intervals (Wilson, a start counting as one draw). Finished runs are not done again.
+same hosts, and prints a table with 95 % intervals (Wilson, a start counting as one draw). Finished runs are kept.
 """
 
 from __future__ import annotations
