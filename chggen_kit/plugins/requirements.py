@@ -64,11 +64,14 @@ def is_met(requirement: str) -> bool:
 
 
 def pip_line(requirements: Sequence[str], distribution: str) -> str:
-    """Command that installs `requirements`: an extra of `distribution` where one brings them all, else themselves."""
+    """Command that installs `requirements`.
+
+    It names the smallest extra of `distribution` that brings them all, or themselves where there is none.
+    """
     wanted = {_canonical(distribution_name(r)) for r in requirements}
-    for extra, brought in _extras(distribution).items():
-        if wanted <= brought:
-            return f"pip install {shlex.quote(f'{distribution}[{extra}]')}"
+    bringing = [(len(brought), extra) for extra, brought in _extras(distribution).items() if wanted <= brought]
+    if bringing:
+        return f"pip install {shlex.quote(f'{distribution}[{min(bringing)[1]}]')}"
     return f"pip install {shlex.join(requirements)}"
 
 

@@ -127,6 +127,12 @@ def test_installed_version_that_does_not_fit_is_missing() -> None:
     assert entry.missing == ("click>=999",)
 
 
+def test_the_smallest_extra_that_brings_a_requirement_is_named() -> None:
+    call = toys.call("needy", "plugin_toys:ToySampler", requires=["lightning>=999"])
+    entry = Registry.from_modules([toys.plugin("samplers", call, name="chggen-kit")]).get("sampler", "needy")
+    assert entry.hint == "pip install 'chggen-kit[train]'"  # the extra for tests has it too
+
+
 def test_requirements_of_other_environments_are_not_missing() -> None:
     requires = ["no-such-library; python_version<'3'", "no-such-library>=2; python_version>'3'"]
     call = toys.call("needy", "plugin_toys:ToySampler", requires=requires)
