@@ -221,6 +221,33 @@ def test_relax_writes_structures_and_a_report(chggen: Chggen, host_file: Path) -
     assert "there already" in again.stderr
 
 
+def test_relax_leaves_out_what_cannot_be_read_and_says_why(chggen: Chggen, host_file: Path) -> None:
+    Path("bad.cif").write_text("nonsense")
+    Path("dense.cif").write_text(CIF + "Na 0 0 0 1\nCl 0.02 0 0 1\n")
+    result = chggen("relax", "bad.cif", host_file, "dense.cif", "gone.cif", "--out", "o", "--max-steps", "5")
+    assert result.exit_code == 0, result.output
+    assert len(read_structure(Path("o/host.cif"))) == 2
+    assert sorted(path.name for path in Path("o").iterdir()) == ["host.cif", "relaxed.json"]
+    rows = json.loads(Path("o/relaxed.json").read_text())["structures"]
+    assert [row["source"] for row in rows] == ["bad.cif", "host.json", "dense.cif", "gone.cif"]
+    assert [row["outcome"] == "unusable" for row in rows] == [True, False, True, True]
+    assert [row["file"] for row in rows] == [None, "host.cif", None, None]
+    assert rows[1]["problem"] is None
+    for row, problem in ((rows[0], "Cannot read"), (rows[2], "Overlapping atoms"), (rows[3], "There is no file")):
+        assert problem in row["problem"]
+        assert f"Left out: {row['problem']}" in result.stderr
+
+
+@pytest.mark.parametrize("files", [["bad.cif"], ["bad.cif", "gone.cif"]])
+def test_relax_refuses_when_nothing_can_be_read(chggen: Chggen, files: list[str]) -> None:
+    Path("bad.cif").write_text("nonsense")
+    result = chggen("relax", *files, "--out", "o")
+    assert result.exit_code == 2
+    assert "Cannot read a structure from bad.cif" in result.stderr
+    assert ("There is no file gone.cif" in result.stderr) is ("gone.cif" in files)
+    assert not Path("o").exists()
+
+
 def test_relax_with_a_fixed_cell_keeps_it(chggen: Chggen, host_file: Path) -> None:
     assert chggen("relax", host_file, "--out", "o", "--fixed-cell", "--max-steps", "5").exit_code == 0
     after = read_structure(Path("o/host.cif"))
