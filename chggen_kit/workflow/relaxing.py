@@ -21,8 +21,7 @@ from chggen_kit.metrics.symmetry import SymmetryFailure, space_group
 from chggen_kit.plugins import Registry, get_registry
 from chggen_kit.workflow.config import RelaxConfig
 from chggen_kit.workflow.rundir import write_atomically
-
-_SUFFIXES = {"cif": ".cif", "poscar": ".vasp", "json": ".json", "extxyz": ".extxyz"}
+from chggen_kit.workflow.targets import SUFFIXES, refuse_existing
 
 UNUSABLE = "unusable"
 """Outcome of a file that could not be used."""
@@ -130,17 +129,15 @@ def relax_files(
     if not inputs:
         raise InputError("\n".join(one.problem for one in found if isinstance(one, UnusableFile)))
     structures = [one.structure for one in inputs]
-    targets = [out / f"{one.stem}{_SUFFIXES[form]}" for one in inputs]
+    targets = [out / f"{one.stem}{SUFFIXES[form]}" for one in inputs]
     if len(set(targets)) < len(targets):
         raise InputError("Two of the files have the same name, so their results would overwrite each other.")
-    there = [str(target) for target in (*targets, out / "relaxed.json") if target.exists()]
-    if there:
-        raise InputError(f"{there[0]} is there already, and nothing is overwritten. Choose another place with --out.")
+    refuse_existing([*targets, out / "relaxed.json"])
     potential = registry.create_potential(config.potential.name, config.potential.options)
     relaxer = registry.create_relaxer(config.relaxer.name, config.relaxer.options, potential=potential)
     ended = relaxer.relax(structures, cell=config.cell, fmax=config.fmax, max_steps=config.max_steps, progress=progress)
-    relaxations = iter(ended)
-    results = [one if isinstance(one, UnusableFile) else _relaxed(one, next(relaxations), config) for one in found]
+    relaxed = iter([_relaxed(before, after, config) for before, after in zip(inputs, ended, strict=True)])
+    results = [one if isinstance(one, UnusableFile) else next(relaxed) for one in found]
     out.mkdir(parents=True, exist_ok=True)
     for target, after in zip(targets, ended, strict=True):
         write_structure(after.structure, target, form)
@@ -148,7 +145,7 @@ def relax_files(
         "potential": potential.info.name,
         "energy_frame": potential.info.energy_frame,
         "config": json.loads(config.model_dump_json()),
-        "structures": [result.as_json(_SUFFIXES[form]) for result in results],
+        "structures": [result.as_json(SUFFIXES[form]) for result in results],
     }
     write_atomically(out / "relaxed.json", json.dumps(report, indent=2) + "\n")
     return results

@@ -248,6 +248,16 @@ def test_relax_refuses_when_nothing_can_be_read(chggen: Chggen, files: list[str]
     assert not Path("o").exists()
 
 
+@pytest.mark.parametrize("verb", [["relax", "--max-steps", "1"], ["refine"]])
+def test_a_file_in_the_place_of_the_output_directory_is_refused(chggen: Chggen, verb: list[str]) -> None:
+    rocksalt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    write_structure(rocksalt, Path("salt.cif"), "cif")
+    Path("o").write_text("mine")
+    result = chggen(*verb, "salt.cif", "--out", "o")
+    assert result.exit_code == 2, result.output
+    assert "o is there already" in result.stderr
+
+
 def test_relax_with_a_fixed_cell_keeps_it(chggen: Chggen, host_file: Path) -> None:
     assert chggen("relax", host_file, "--out", "o", "--fixed-cell", "--max-steps", "5").exit_code == 0
     after = read_structure(Path("o/host.cif"))
