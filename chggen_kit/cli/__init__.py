@@ -23,10 +23,13 @@ VERBS = {
     "plugins": ("chggen_kit.cli.plugins:command", "List and explain what is installed."),
 }
 """Import string and short help of every verb; a verb's module is imported when it is called."""
+RESUMABLE = ("generate", "inpaint", "train")
+"""Verbs that go on where they were when they are given again after an interruption."""
 
 cli = VerbGroup(
     name="chggen",
     verbs=VERBS,
+    resumable=RESUMABLE,
     params=[*global_options()],
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Host-guided crystal structure prediction with swappable generative backends and potentials.",

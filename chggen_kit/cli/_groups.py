@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import click
@@ -90,11 +90,18 @@ class ListedGroup(click.Group):
 
 
 class VerbGroup(ListedGroup):
-    """The root: its verbs are a table of import strings and short helps."""
+    """The root: its verbs are a table of import strings and short helps; those `resumable` go on where they were."""
 
-    def __init__(self, *args: Any, verbs: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:  # noqa: ANN401 - click's
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401 - click's
+        verbs: Mapping[str, tuple[str, str]],
+        resumable: Collection[str] = (),
+        **kwargs: Any,  # noqa: ANN401 - click's
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._verbs = verbs
+        self._resumable = resumable
 
     def summaries(self, ctx: click.Context) -> Mapping[str, str]:
         """Name and short help of every verb."""
@@ -121,7 +128,10 @@ class VerbGroup(ListedGroup):
             refusal = CliRefusal if isinstance(exc, _USERS_MISTAKES) else CliFailure
             raise refusal(str(exc) or type(exc).__name__) from exc
         except KeyboardInterrupt:
-            click.echo(
-                "\nInterrupted. A run with --out goes on where it was when the same command is given again.", err=True
+            advice = (
+                " A run with --out goes on where it was when the same command is given again."
+                if ctx.invoked_subcommand in self._resumable
+                else ""
             )
+            click.echo(f"\nInterrupted.{advice}", err=True)
             ctx.exit(INTERRUPTED)

@@ -19,13 +19,10 @@ __all__ = [
     "backend_option",
     "checkpoint_option",
     "cli_state",
-    "device_option",
     "out_option",
     "parse_assignments",
     "parse_scalar",
-    "plugin_name",
     "potential_option",
-    "sampler_option",
     "seed_option",
 ]
 
@@ -52,18 +49,13 @@ def out_option(*, required: bool = True) -> Decorator[Any]:
 
 
 def backend_option() -> Decorator[Any]:
-    """`--backend`: a score model by name; None means the default one (see `plugin_name`)."""
+    """`--backend`: a score model by name; None means the default one."""
     return click.option("--backend", default=None, metavar="NAME", help="Generative backend [the kit's own].")
 
 
 def potential_option() -> Decorator[Any]:
-    """`--potential`: a potential by name; None means the default one (see `plugin_name`)."""
+    """`--potential`: a potential by name; None means the default one."""
     return click.option("--potential", default=None, metavar="NAME", help="Interatomic potential [the kit's own].")
-
-
-def sampler_option(default: str | None = None) -> Decorator[Any]:
-    """`--sampler`: a sampler by name."""
-    return click.option("--sampler", default=default, show_default=True, metavar="NAME", help="Sampler.")
 
 
 def checkpoint_option() -> Decorator[Any]:
@@ -74,11 +66,6 @@ def checkpoint_option() -> Decorator[Any]:
         default=None,
         help="Weights of the backend [those that it ships].",
     )
-
-
-def device_option() -> Decorator[Any]:
-    """`--device`: where the networks run."""
-    return click.option("--device", default=None, metavar="DEVICE", help="cpu, cuda, cuda:1, ... [the plug-in's own].")
 
 
 def assignments_option(*declarations: str, what: str) -> Decorator[Any]:
@@ -96,15 +83,6 @@ def assignments_option(*declarations: str, what: str) -> Decorator[Any]:
         callback=collect,
         help=f"Option of the {what}; repeatable. `chggen plugins show NAME` lists them.",
     )
-
-
-def plugin_name(kind: str, given: str | None) -> str:
-    """`given`, or the name of the default plug-in of `kind`.
-
-    Raises:
-        PluginError: when none is given and there is no default.
-    """
-    return given if given is not None else cli_state().registry().default_name(kind)
 
 
 def parse_assignments(values: Sequence[str], option: str = "--option") -> dict[str, Any]:

@@ -28,12 +28,13 @@ from chggen_kit.cli._shared import cli_state
 def command(files: tuple[Path, ...], out: Path, form: Any, fixed_cell: bool, **values: Any) -> None:  # noqa: ANN401  click's values
     """Relax the structures of FILES with an interatomic potential, all together.
 
-    DIR gets one file for each, and relaxed.json with energies and outcomes.
+    DIR gets one file for each, and relaxed.json with energies and outcomes. Files that cannot be used are left out
+    and listed there with the reason; it is an error only when that leaves none.
     """
     from rich.console import Console
 
     from chggen_kit.workflow.config import RelaxConfig, build_config
-    from chggen_kit.workflow.relaxing import relax_files, relaxation_table
+    from chggen_kit.workflow.relaxing import UnusableFile, relax_files, relaxation_table
 
     state = cli_state()
     settings = {"cell": "fixed" if fixed_cell else "free", **settings_of(values, ("potential", "relaxer"))}
@@ -42,4 +43,7 @@ def command(files: tuple[Path, ...], out: Path, form: Any, fixed_cell: bool, **v
         results = relax_files(files, out, form, config, registry=state.registry(), progress=progress)
     console = result_console(Console)
     console.print(relaxation_table(results))
+    for result in results:
+        if isinstance(result, UnusableFile):
+            click.echo(f"Left out: {result.problem}", err=True)
     console.print(f"Results: {out}", soft_wrap=True)

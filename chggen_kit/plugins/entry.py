@@ -133,6 +133,10 @@ class PluginEntry:
                 )
         if not isinstance(self.factory, str) and not callable(self.factory):
             raise PluginError(f"The factory of {self.kind} {self.name!r} is neither an import string nor callable.")
+        if not isinstance(self.summary, str):
+            raise PluginError(
+                f"The summary of {self.kind} {self.name!r} is {self.summary!r}: write a line of text, or leave it out."
+            )
 
     @property
     def status(self) -> Status:
@@ -180,7 +184,7 @@ class PluginEntry:
             return what
         try:
             return load_import_string(what)
-        except Exception as exc:
+        except (Exception, SystemExit) as exc:  # a module that exits on import must not end the program silently
             mend = mending_line(exc, self.origin.distribution, what)
             raise PluginError(
                 f"The {part} {what!r} of {self.kind} {self.name!r} ({self.origin}) cannot be imported: {describe(exc)}."

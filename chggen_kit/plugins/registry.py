@@ -32,7 +32,7 @@ from chggen_kit.plugins.entry import (
     load_import_string,
 )
 from chggen_kit.plugins.options import validate_options
-from chggen_kit.plugins.requirements import describe, is_met, mending_line
+from chggen_kit.plugins.requirements import describe, mending_line, unmet
 
 if TYPE_CHECKING:
     import click
@@ -94,7 +94,7 @@ class Registry:
             duplicates = self._take_up(module, origin)
         except ChggenError:
             raise
-        except Exception as exc:
+        except (Exception, SystemExit) as exc:
             raise PluginError(f"Plug-in {name!r} cannot be registered: {describe(exc)}.") from exc
         if duplicates:
             raise PluginError(str(duplicates[0]))
@@ -217,7 +217,7 @@ class Registry:
             product = factory(**context) if model is None else factory(model, **context)
         except ChggenError:
             raise
-        except Exception as exc:
+        except (Exception, SystemExit) as exc:
             raise PluginError(
                 f"The {entry.kind} {entry.name!r} of {entry.origin} could not be made: {describe(exc)}. "
                 f"This looks like a fault of the plug-in or of its options ({model!r})."
@@ -281,9 +281,18 @@ class _Collector:
         requires: Sequence[str] = (),
         default: bool = False,
     ) -> None:
-        missing = tuple(r for r in requires if not is_met(r))
+        what = f"{self._kind} {name!r}"
         self._collected.append(
-            PluginEntry(self._kind, canonical_name(name), factory, options, summary, self._origin, missing, default)
+            PluginEntry(
+                self._kind,
+                canonical_name(name),
+                factory,
+                options,
+                summary,
+                self._origin,
+                unmet(requires, what),
+                default,
+            )
         )
 
 

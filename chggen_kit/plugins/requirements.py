@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import re
+import shlex
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+
+from chggen_kit.errors import PluginError
 
 _MACHINERY = ("importlib", "metadata", "pluggy")
 
@@ -17,8 +20,32 @@ def distribution_name(requirement: str) -> str:
     return re.split(r"[^A-Za-z0-9._-]", requirement.strip(), maxsplit=1)[0]
 
 
+def unmet(requirements: object, what: str) -> tuple[str, ...]:
+    """Those of `requirements` that are not met; `what` has them, for messages.
+
+    Raises:
+        PluginError: when they are no sequence of requirements as pip writes them.
+    """
+    if isinstance(requirements, str) or not isinstance(requirements, Sequence):
+        example = requirements if isinstance(requirements, str) else "library>=1.2"
+        raise PluginError(f"The `requires` of {what} is {requirements!r}: write a list, [{example!r}].")
+    missing = []
+    for requirement in requirements:
+        try:
+            met = is_met(requirement)
+        except (TypeError, ValueError) as exc:
+            raise PluginError(
+                f"{requirement!r} in the `requires` of {what} is no requirement: write it as for pip, 'library>=1.2'."
+            ) from exc
+        if not met:
+            missing.append(requirement)
+    return tuple(missing)
+
+
 def is_met(requirement: str) -> bool:
     """Whether `requirement` (as pip writes it, or just the name of a module) is installed, in a version that fits.
+
+    One whose environment marker does not hold here asks for nothing, and is met.
 
     Raises:
         ValueError: when it is no valid requirement.
@@ -26,6 +53,8 @@ def is_met(requirement: str) -> bool:
     from packaging.requirements import Requirement
 
     parsed = Requirement(requirement)
+    if parsed.marker is not None and not parsed.marker.evaluate():
+        return True
     try:
         installed = importlib.metadata.version(parsed.name)
     except importlib.metadata.PackageNotFoundError:
@@ -35,12 +64,15 @@ def is_met(requirement: str) -> bool:
 
 
 def pip_line(requirements: Sequence[str], distribution: str) -> str:
-    """Command that installs `requirements`: an extra of `distribution` where one brings them all, else themselves."""
+    """Command that installs `requirements`.
+
+    It names the smallest extra of `distribution` that brings them all, or themselves where there is none.
+    """
     wanted = {_canonical(distribution_name(r)) for r in requirements}
-    for extra, brought in _extras(distribution).items():
-        if wanted <= brought:
-            return f"pip install '{distribution}[{extra}]'"
-    return "pip install " + " ".join(f"'{r}'" if re.search(r"[<>\[ ;]", r) else r for r in requirements)
+    bringing = [(len(brought), extra) for extra, brought in _extras(distribution).items() if wanted <= brought]
+    if bringing:
+        return f"pip install {shlex.quote(f'{distribution}[{min(bringing)[1]}]')}"
+    return f"pip install {shlex.join(requirements)}"
 
 
 def mending_line(error: BaseException, distribution: str, own_module: str) -> str:
@@ -53,7 +85,7 @@ def mending_line(error: BaseException, distribution: str, own_module: str) -> st
         return ""
     module = error.name.split(".", maxsplit=1)[0]
     if module == own_module.split(".", maxsplit=1)[0]:
-        return f"pip install --force-reinstall {distribution}"
+        return f"pip install --force-reinstall {shlex.quote(distribution)}"
     for line in _requires(distribution):
         requirement = line.partition(";")[0].strip()
         if _canonical(distribution_name(requirement)).removeprefix("python-") == _canonical(module):

@@ -15,9 +15,9 @@ from chggen_kit.errors import InputError
 from chggen_kit.io.files import Format, write_extxyz, write_structure
 from chggen_kit.metrics.symmetry import SymmetryFailure, refined_structure
 from chggen_kit.workflow.records import OK, Stage, StructureData
+from chggen_kit.workflow.targets import SUFFIXES, refuse_existing
 
 Which = Literal["relaxed", "generated", "symmetrised"]
-_SUFFIXES = {"cif": ".cif", "poscar": ".vasp", "json": ".json"}
 _INFO_KEYS = ("structure_id", "stage", "spacegroup_number", "spacegroup_symbol", "energy_per_atom", "host_id")
 
 
@@ -103,20 +103,14 @@ def export_results(
         raise InputError(f"None of the {len(rows)} structures was relaxed: try --which generated.")
     if form == "extxyz":
         target = out if out.suffix else out / "structures.extxyz"
-        _refuse_existing([target])
+        refuse_existing([target])
         target.parent.mkdir(parents=True, exist_ok=True)
         infos = [{"rank": number, **{key: row[key] for key in _INFO_KEYS if key in row}} for number, row, _ in chosen]
         write_extxyz([structure for _, _, structure in chosen], infos, target)
         return [target]
-    targets = [out / f"{_name(number, row)}{_SUFFIXES[form]}" for number, row, _ in chosen]
-    _refuse_existing([out] if out.is_file() else targets)
+    targets = [out / f"{_name(number, row)}{SUFFIXES[form]}" for number, row, _ in chosen]
+    refuse_existing(targets)
     out.mkdir(parents=True, exist_ok=True)
     for target, (_, _, structure) in zip(targets, chosen, strict=True):
         write_structure(structure, target, form)
     return targets
-
-
-def _refuse_existing(targets: list[Path]) -> None:
-    there = [str(target) for target in targets if target.exists()]
-    if there:
-        raise InputError(f"{there[0]} is there already, and nothing is overwritten. Choose another place with --out.")

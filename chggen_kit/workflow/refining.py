@@ -9,13 +9,11 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from chggen_kit.errors import InputError
 from chggen_kit.interfaces import RefinedHost
 from chggen_kit.io.files import Format, read_structure, write_structure
 from chggen_kit.plugins import Registry, get_registry
 from chggen_kit.workflow.formula import parse_elements
-
-_SUFFIXES = {"cif": ".cif", "poscar": ".vasp", "json": ".json", "extxyz": ".extxyz"}
+from chggen_kit.workflow.targets import SUFFIXES, refuse_existing
 
 
 def refine_file(
@@ -45,12 +43,10 @@ def refine_file(
     structure = read_structure(file)
     elements = parse_elements(guests, structure.composition) if guests else ()
     hosts = (registry or get_registry()).create_host_refiner(refiner, options).refine(structure, elements)
-    if out is None:
+    if out is None or not hosts:
         return hosts
-    targets = [out / f"{file.stem}_host{number}{_SUFFIXES[form]}" for number in range(1, len(hosts) + 1)]
-    there = [str(target) for target in targets if target.exists()]
-    if there:
-        raise InputError(f"{there[0]} is there already, and nothing is overwritten. Choose another place with --out.")
+    targets = [out / f"{file.stem}_host{number}{SUFFIXES[form]}" for number in range(1, len(hosts) + 1)]
+    refuse_existing(targets)
     out.mkdir(parents=True, exist_ok=True)
     for target, host in zip(targets, hosts, strict=True):
         write_structure(host.host, target, form)

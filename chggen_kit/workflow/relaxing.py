@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pymatgen.core import Structure
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
@@ -20,26 +21,30 @@ from chggen_kit.metrics.symmetry import SymmetryFailure, space_group
 from chggen_kit.plugins import Registry, get_registry
 from chggen_kit.workflow.config import RelaxConfig
 from chggen_kit.workflow.rundir import write_atomically
+from chggen_kit.workflow.targets import SUFFIXES, refuse_existing
 
-_SUFFIXES = {"cif": ".cif", "poscar": ".vasp", "json": ".json", "extxyz": ".extxyz"}
+UNUSABLE = "unusable"
+"""Outcome of a file that could not be used."""
 
 
 @dataclass(frozen=True)
 class RelaxedFile:
-    """Outcome for one structure of a file."""
+    """Outcome for one structure of a file; `stem` is the name of its result without the suffix of the format."""
 
     source: str
+    stem: str
     relaxation: Relaxation
     max_displacement_A: float
     spacegroup: str
 
-    def as_json(self, name: str) -> dict[str, Any]:
-        """Plain values; `name` is the file that was written."""
+    def as_json(self, suffix: str) -> dict[str, Any]:
+        """Plain values; `suffix` is that of the file that was written."""
         one = self.relaxation
         values = {
             "source": self.source,
-            "file": name,
+            "file": f"{self.stem}{suffix}",
             "outcome": one.reason,
+            "problem": None,
             "converged": one.converged,
             "energy": one.energy,
             "energy_per_atom": one.energy / len(one.structure),
@@ -56,6 +61,52 @@ class RelaxedFile:
         }
 
 
+@dataclass(frozen=True)
+class UnusableFile:
+    """A file, or one structure of it, that could not be relaxed because it could not be used.
+
+    Attributes:
+        source: name of the file, with the number of the frame where it holds several.
+        problem: why, as a sentence.
+    """
+
+    source: str
+    problem: str
+
+    def as_json(self, suffix: str) -> dict[str, Any]:
+        """Plain values; no file was written, whatever its `suffix`."""
+        del suffix
+        return {"source": self.source, "file": None, "outcome": UNUSABLE, "problem": self.problem}
+
+
+@dataclass(frozen=True)
+class _Input:
+    source: str
+    stem: str
+    structure: Structure
+
+
+def _read(files: Sequence[Path]) -> list[_Input | UnusableFile]:
+    """The structures of all files in their order, and what is wrong with those that cannot be used."""
+    found: list[_Input | UnusableFile] = []
+    for path in files:
+        try:
+            structures = read_structures(path)
+        except InputError as error:
+            found.append(UnusableFile(path.name, str(error)))
+            continue
+        for number, structure in enumerate(structures):
+            several = len(structures) > 1
+            where = f"{path.name} frame {number}" if several else path.name
+            try:
+                check_host(structure, where)
+            except InputError as error:
+                found.append(UnusableFile(where, str(error)))
+            else:
+                found.append(_Input(where, f"{path.stem}_{number}" if several else path.stem, structure))
+    return found
+
+
 def relax_files(
     files: Sequence[Path],
     out: Path,
@@ -64,49 +115,50 @@ def relax_files(
     *,
     registry: Registry | None = None,
     progress: Progress | None = None,
-) -> list[RelaxedFile]:
+) -> list[RelaxedFile | UnusableFile]:
     """Relax all structures of `files` together; write each, and `relaxed.json`, to the directory `out`.
 
+    Files that cannot be used are left out, and listed with their problem both here and in `relaxed.json`.
+
     Raises:
-        InputError: when a file cannot be used, or a result is there already.
+        InputError: when none of the files can be used, or a result is there already.
     """
     registry = registry or get_registry()
-    names, structures = [], []
-    for path in files:
-        found = read_structures(path)
-        for number, structure in enumerate(found):
-            where = path.name if len(found) == 1 else f"{path.name} frame {number}"
-            check_host(structure, where)
-            names.append((where, path.stem if len(found) == 1 else f"{path.stem}_{number}"))
-            structures.append(structure)
-    targets = [out / f"{stem}{_SUFFIXES[form]}" for _, stem in names]
+    found = _read(files)
+    inputs = [one for one in found if isinstance(one, _Input)]
+    if not inputs:
+        raise InputError("\n".join(one.problem for one in found if isinstance(one, UnusableFile)))
+    structures = [one.structure for one in inputs]
+    targets = [out / f"{one.stem}{SUFFIXES[form]}" for one in inputs]
     if len(set(targets)) < len(targets):
         raise InputError("Two of the files have the same name, so their results would overwrite each other.")
-    there = [str(target) for target in (*targets, out / "relaxed.json") if target.exists()]
-    if there:
-        raise InputError(f"{there[0]} is there already, and nothing is overwritten. Choose another place with --out.")
+    refuse_existing([*targets, out / "relaxed.json"])
     potential = registry.create_potential(config.potential.name, config.potential.options)
     relaxer = registry.create_relaxer(config.relaxer.name, config.relaxer.options, potential=potential)
     ended = relaxer.relax(structures, cell=config.cell, fmax=config.fmax, max_steps=config.max_steps, progress=progress)
-    results = []
-    for (where, _), before, one in zip(names, structures, ended, strict=True):
-        group = space_group(one.structure, config.symprec_A, config.angle_tolerance_deg)
-        label = group.reason if isinstance(group, SymmetryFailure) else f"{group.symbol} ({group.number})"
-        results.append(RelaxedFile(where, one, max_displacement_A(before, one.structure), label))
+    relaxed = iter([_relaxed(before, after, config) for before, after in zip(inputs, ended, strict=True)])
+    results = [one if isinstance(one, UnusableFile) else next(relaxed) for one in found]
     out.mkdir(parents=True, exist_ok=True)
-    for target, result in zip(targets, results, strict=True):
-        write_structure(result.relaxation.structure, target, form)
+    for target, after in zip(targets, ended, strict=True):
+        write_structure(after.structure, target, form)
     report = {
         "potential": potential.info.name,
         "energy_frame": potential.info.energy_frame,
         "config": json.loads(config.model_dump_json()),
-        "structures": [result.as_json(target.name) for target, result in zip(targets, results, strict=True)],
+        "structures": [result.as_json(SUFFIXES[form]) for result in results],
     }
     write_atomically(out / "relaxed.json", json.dumps(report, indent=2) + "\n")
     return results
 
 
-def relaxation_table(results: Sequence[RelaxedFile]) -> Table:
+def _relaxed(given: _Input, ended: Relaxation, config: RelaxConfig) -> RelaxedFile:
+    group = space_group(ended.structure, config.symprec_A, config.angle_tolerance_deg)
+    label = group.reason if isinstance(group, SymmetryFailure) else f"{group.symbol} ({group.number})"
+    displacement_A = max_displacement_A(given.structure, ended.structure)
+    return RelaxedFile(given.source, given.stem, ended, displacement_A, label)
+
+
+def relaxation_table(results: Sequence[RelaxedFile | UnusableFile]) -> Table:
     """One line for each structure."""
     table = Table(title="Relaxed structures", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("source", "outcome", "space group"):
@@ -114,6 +166,9 @@ def relaxation_table(results: Sequence[RelaxedFile]) -> Table:
     for heading in ("E (eV/atom)", "dE (eV/atom)", "steps", "max force (eV/Å)", "max displ. (Å)"):
         table.add_column(heading, justify="right")
     for result in results:
+        if isinstance(result, UnusableFile):
+            table.add_row(result.source, UNUSABLE)
+            continue
         one = result.relaxation
         table.add_row(
             result.source,

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 from workflow_toys import toy_registry
 
 Chggen = Callable[..., Result]
-FAST = ["--sampler-option", "steps=6", "--max-steps", "20"]
+FAST = ["--sampler-option", "steps=6", "--sampler-option", "jump_length=2", "--max-steps", "20"]
 FAST_GENERATE = [*FAST, "--unconditional-sampler-option", "steps=6", "--refiner", "strip", "--volume-per-atom", "18"]
 HOST = Structure(Lattice([[5, 0.1, 0], [0, 5.5, 0.2], [0.3, 0, 6]]), ["Na", "Cl"], [[-0.1, 0.2, 1.3], [0.5, 0.6, 0.7]])
 
@@ -97,7 +97,7 @@ def test_options_of_plugins_reach_them(chggen: Chggen) -> None:
     assert result.exit_code == 0, result.output
     config = json.loads(Path("o/run.json").read_text())["identity"]["config"]
     assert config["backend"] == {"name": "sites", "options": {"spread": 0.2}}
-    assert config["sampler"] == {"name": "replace", "options": {"steps": 6}}
+    assert config["sampler"] == {"name": "replace", "options": {"steps": 6, "jump_length": 2}}
     assert config["unconditional_sampler"] == {"name": "predictor-corrector", "options": {"steps": 6}}
     assert config["excluded_groups"] == [1, 2, 6]
 
@@ -219,6 +219,43 @@ def test_relax_writes_structures_and_a_report(chggen: Chggen, host_file: Path) -
     again = chggen("relax", first_file, "--out", "o", "--format", "extxyz")
     assert again.exit_code == 2
     assert "there already" in again.stderr
+
+
+def test_relax_leaves_out_what_cannot_be_read_and_says_why(chggen: Chggen, host_file: Path) -> None:
+    Path("bad.cif").write_text("nonsense")
+    Path("dense.cif").write_text(CIF + "Na 0 0 0 1\nCl 0.02 0 0 1\n")
+    result = chggen("relax", "bad.cif", host_file, "dense.cif", "gone.cif", "--out", "o", "--max-steps", "5")
+    assert result.exit_code == 0, result.output
+    assert len(read_structure(Path("o/host.cif"))) == 2
+    assert sorted(path.name for path in Path("o").iterdir()) == ["host.cif", "relaxed.json"]
+    rows = json.loads(Path("o/relaxed.json").read_text())["structures"]
+    assert [row["source"] for row in rows] == ["bad.cif", "host.json", "dense.cif", "gone.cif"]
+    assert [row["outcome"] == "unusable" for row in rows] == [True, False, True, True]
+    assert [row["file"] for row in rows] == [None, "host.cif", None, None]
+    assert rows[1]["problem"] is None
+    for row, problem in ((rows[0], "Cannot read"), (rows[2], "Overlapping atoms"), (rows[3], "There is no file")):
+        assert problem in row["problem"]
+        assert f"Left out: {row['problem']}" in result.stderr
+
+
+@pytest.mark.parametrize("files", [["bad.cif"], ["bad.cif", "gone.cif"]])
+def test_relax_refuses_when_nothing_can_be_read(chggen: Chggen, files: list[str]) -> None:
+    Path("bad.cif").write_text("nonsense")
+    result = chggen("relax", *files, "--out", "o")
+    assert result.exit_code == 2
+    assert "Cannot read a structure from bad.cif" in result.stderr
+    assert ("There is no file gone.cif" in result.stderr) is ("gone.cif" in files)
+    assert not Path("o").exists()
+
+
+@pytest.mark.parametrize("verb", [["relax", "--max-steps", "1"], ["refine"]])
+def test_a_file_in_the_place_of_the_output_directory_is_refused(chggen: Chggen, verb: list[str]) -> None:
+    rocksalt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    write_structure(rocksalt, Path("salt.cif"), "cif")
+    Path("o").write_text("mine")
+    result = chggen(*verb, "salt.cif", "--out", "o")
+    assert result.exit_code == 2, result.output
+    assert "o is there already" in result.stderr
 
 
 def test_relax_with_a_fixed_cell_keeps_it(chggen: Chggen, host_file: Path) -> None:

@@ -28,6 +28,13 @@ def chggen_kit_register_trainers(register):
     register("toy", "cli_needy_trainer:train", summary="Trains a toy")
     register("slow", "cli_needy:nothing", summary="Cannot", requires=["a-library-that-nobody-has>=2"])
 """
+QUITTER = """
+from chggen_kit import hookimpl
+
+@hookimpl
+def chggen_kit_register_potentials(register):
+    register("quits", "cli_quits:build")
+"""
 TRAINER = """
 import click
 
@@ -115,6 +122,24 @@ def test_show_explains_what_cannot_be_used(site: Path) -> None:
     result = chggen(site, "plugins", "show", "needy")
     assert result.returncode == 0, result.stderr
     assert "cannot be read before it is installed: pip install 'a-library-that-nobody-has>=2'" in result.stdout
+
+
+def test_a_module_that_exits_on_import_is_explained(site: Path) -> None:
+    install(site, "cli-quitter", QUITTER)
+    (site / "cli_quits.py").write_text("import sys\nsys.exit(0)\n")
+    result = chggen(site, "plugins", "show", "quits")
+    assert result.returncode == 0, result.stderr
+    assert "capabilities unknown: The factory 'cli_quits:build'" in result.stdout
+    assert "SystemExit: 0 (cli_quits.py, line 2)" in result.stdout
+
+
+def test_a_trainer_with_an_odd_summary_leaves_the_others_alone(site: Path) -> None:
+    install(site, "cli-odd", NEEDY.replace('summary="Trains a toy"', "summary=None").replace('"toy"', '"odd"'))
+    result = chggen(site, "train", "--help")
+    assert result.returncode == 0, result.stderr
+    assert "Trains a toy" in result.stdout
+    assert "odd" not in result.stdout
+    assert "summary of trainer 'odd' is None" in chggen(site, "plugins").stdout
 
 
 def show(*args: str) -> Result:

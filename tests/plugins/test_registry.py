@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from types import ModuleType
 
 import plugin_toys as toys
@@ -125,6 +127,30 @@ def test_installed_version_that_does_not_fit_is_missing() -> None:
     assert entry.missing == ("click>=999",)
 
 
+def test_the_smallest_extra_that_brings_a_requirement_is_named() -> None:
+    call = toys.call("needy", "plugin_toys:ToySampler", requires=["lightning>=999"])
+    entry = Registry.from_modules([toys.plugin("samplers", call, name="chggen-kit")]).get("sampler", "needy")
+    assert entry.hint == "pip install 'chggen-kit[train]'"  # the extra for tests has it too
+
+
+def test_requirements_of_other_environments_are_not_missing() -> None:
+    requires = ["no-such-library; python_version<'3'", "no-such-library>=2; python_version>'3'"]
+    call = toys.call("needy", "plugin_toys:ToySampler", requires=requires)
+    entry = Registry.from_modules([toys.plugin("samplers", call)]).get("sampler", "needy")
+    assert entry.missing == (requires[1],)
+    assert shlex.split(entry.hint) == ["pip", "install", requires[1]]
+
+
+@pytest.mark.parametrize("attribute", ["build", "exiting"])
+def test_a_plugin_that_exits_is_reported(attribute: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    on_import = "sys.exit(0)" if attribute == "build" else "exiting = sys.exit"
+    (tmp_path / f"quits_{attribute}.py").write_text(f"import sys\n{on_import}\n")
+    registry = Registry.from_modules([toys.plugin("samplers", toys.call("quits", f"quits_{attribute}:{attribute}"))])
+    with pytest.raises(PluginError, match=r"sampler 'quits'.*SystemExit"):
+        registry.create_sampler("quits")
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -132,6 +158,11 @@ def test_installed_version_that_does_not_fit_is_missing() -> None:
         (toys.call("a", "plugin_toys.ToySampler"), "no import string"),
         (toys.call("a", "plugin_toys:ToySampler", "plugin_toys"), "no import string"),
         (toys.call("a", 3), "neither an import string nor callable"),
+        (toys.call("a", "plugin_toys:ToySampler", summary=None), "summary of sampler 'a' is None: write a line"),
+        (toys.call("a", "plugin_toys:ToySampler", requires="torch"), r"is 'torch': write a list, \['torch'\]"),
+        (toys.call("a", "plugin_toys:ToySampler", requires=None), "`requires` of sampler 'a' is None"),
+        (toys.call("a", "plugin_toys:ToySampler", requires=["a b"]), "'a b' in the `requires` of sampler 'a'"),
+        (toys.call("a", "plugin_toys:ToySampler", requires=[None]), "None in the `requires` of sampler 'a'"),
     ],
 )
 def test_unusable_registrations_are_refused(call: object, message: str) -> None:
