@@ -114,6 +114,11 @@ def check_ordered(structure: Structure, where: str = "the structure") -> None:
 def check_host(structure: Structure, where: str = "the host") -> None:
     """Raise `InputError` when `structure` is not ordered and finite, or two of its atoms overlap."""
     check_ordered(structure, where)
+    bad = [index for index, position in enumerate(structure.frac_coords) if not np.isfinite(position).all()]
+    if bad:
+        raise InputError(f"Coordinates that are no finite numbers in {where}, of site {bad[0]} (of {len(bad)} sites).")
+    if not (np.isfinite(structure.lattice.matrix).all() and structure.lattice.volume > 0):
+        raise InputError(f"The cell of {where} is no cell: its rows are {structure.lattice.matrix.tolist()} Å.")
     batch = to_batch([structure])
     pairs = neighbours(batch.frac_coords, batch.lattice, batch.num_atoms, OVERLAP_A)
     if pairs.source.numel():

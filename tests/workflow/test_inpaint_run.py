@@ -10,6 +10,7 @@ from workflow_rows import read_rows
 from workflow_toys import TOY_SETTINGS, toy_registry
 
 from chggen_kit.errors import InputError, RunDirectoryError
+from chggen_kit.workflow import inpaint
 from chggen_kit.workflow.config import InpaintConfig, build_config
 from chggen_kit.workflow.pipeline import default_directory, run_inpaint
 from chggen_kit.workflow.records import StructureData
@@ -107,6 +108,25 @@ def test_hosts_and_guests_that_cannot_be_used(
 ) -> None:
     with pytest.raises(InputError, match=message):
         run(tmp_path / "o", structure, guest_counts=counts)
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("structure", "message"),
+    [
+        (
+            Structure(Lattice.cubic(4), ["Na", "Cl"], [[0, 0, 0], [0.5, np.nan, 0.5]]),
+            "no finite numbers in the host, of site 1",
+        ),
+        (Structure(Lattice.cubic(4), ["Na"], [[np.inf, 0, 0]]), "no finite numbers"),
+        (Structure(Lattice(np.full((3, 3), np.nan)), ["Na"], [[0, 0, 0]]), "The cell of the host is no cell"),
+        (Structure(Lattice(np.ones((3, 3))), ["Na"], [[0, 0, 0]]), "The cell of the host is no cell"),
+        (Structure(Lattice.cubic(4), [{"Na": 0.5}], [[0, 0, 0]]), "Partial occupancies in the host"),
+    ],
+)
+def test_hosts_with_numbers_that_are_none(tmp_path: Path, structure: Structure, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        inpaint(structure, {"Li": 1}, out=tmp_path / "o")
     assert not (tmp_path / "o").exists()
 
 
