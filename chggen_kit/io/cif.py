@@ -48,7 +48,10 @@ def read_cif(path: Path) -> Structure:
     pieces = re.split(r"^\s*data_", text, flags=re.MULTILINE)[1:]
     blocks = [f"data_{piece}" for piece in pieces if re.search(r"^\s*_atom_site_fract_x", piece, re.MULTILINE)]
     if not blocks:
-        raise InputError(f"{path} has no data block with atoms (a loop with _atom_site_fract_x, _y and _z).")
+        raise InputError(
+            f"Cannot read a structure from {path}: it has no data block with atoms, which is a loop with "
+            "_atom_site_fract_x, _y and _z."
+        )
     if len(blocks) > 1:
         names = ", ".join(block.split(maxsplit=1)[0] for block in blocks[:4])
         raise InputError(

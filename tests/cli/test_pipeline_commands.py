@@ -24,7 +24,7 @@ from workflow_rows import read_rows
 from workflow_toys import toy_registry
 
 Chggen = Callable[..., Result]
-FAST = ["--sampler-option", "steps=6", "--max-steps", "20"]
+FAST = ["--sampler-option", "steps=6", "--sampler-option", "jump_length=2", "--max-steps", "20"]
 FAST_GENERATE = [*FAST, "--unconditional-sampler-option", "steps=6", "--refiner", "strip", "--volume-per-atom", "18"]
 HOST = Structure(Lattice([[5, 0.1, 0], [0, 5.5, 0.2], [0.3, 0, 6]]), ["Na", "Cl"], [[-0.1, 0.2, 1.3], [0.5, 0.6, 0.7]])
 
@@ -100,7 +100,7 @@ def test_options_of_plugins_reach_them(chggen: Chggen) -> None:
     assert result.exit_code == 0, result.output
     config = json.loads(Path("o/run.json").read_text())["identity"]["config"]
     assert config["backend"] == {"name": "sites", "options": {"spread": 0.2}}
-    assert config["sampler"] == {"name": "replace", "options": {"steps": 6}}
+    assert config["sampler"] == {"name": "replace", "options": {"steps": 6, "jump_length": 2}}
     assert config["unconditional_sampler"] == {"name": "predictor-corrector", "options": {"steps": 6}}
     assert config["excluded_groups"] == [1, 2, 6]
 

@@ -35,7 +35,8 @@ def run(out: Path, structure: Structure | None = None, **values: Any) -> RunResu
 
 @pytest.mark.parametrize("sampler", ["repaint", "replace", "clean-host", "random"])
 def test_generated_structures_hold_the_host_bit_for_bit(tmp_path: Path, sampler: str) -> None:
-    options = {} if sampler == "random" else {"steps": 6}
+    few = {"steps": 6}
+    options = {"repaint": {**few, "jump_length": 2, "passes": 2}, "random": {}}.get(sampler, few)
     result = run(tmp_path / "o", sampler={"name": sampler, "options": options}, relax=False)
     given = host()
     assert len(result.records) == 3
