@@ -13,6 +13,7 @@ from pymatgen.core import Structure
 from pymatgen.io.cif import CifWriter
 
 from chggen_kit.errors import InputError, unknown_name
+from chggen_kit.io.cif import is_cif, read_cif
 from chggen_kit.io.convert import to_batch
 from chggen_kit.torus import neighbours
 
@@ -24,12 +25,15 @@ OVERLAP_A = 0.5
 
 
 def read_structure(path: Path) -> Structure:
-    """The structure of a file: CIF, POSCAR, pymatgen JSON, extended XYZ (its last frame), and what pymatgen reads.
+    """The structure of a file: CIF, POSCAR, pymatgen JSON, extended XYZ (of one frame), and what pymatgen reads.
 
-    Coordinates stay as they are in the file, outside [0, 1) too; oxidation states and other properties are left out.
+    Atoms stay in the file's order. Fractional coordinates are the numbers of the file, outside [0, 1) too; where the
+    file holds Cartesian ones (extended XYZ, Cartesian POSCAR) they are what follows from those. A CIF with symmetry
+    operations is expanded: see `chggen_kit.io.cif.read_cif`. Oxidation states and other properties are left out.
 
     Raises:
-        InputError: when the file is missing, cannot be parsed, holds partial occupancies, or has overlapping atoms.
+        InputError: when the file is missing, cannot be parsed, holds several structures, partial occupancies or
+            numbers that are not finite, or has overlapping atoms.
     """
     structures = read_structures(path)
     if len(structures) > 1:
@@ -49,7 +53,10 @@ def read_structures(path: Path) -> list[Structure]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pymatgen remarks on rounding and on occupancies, which are checked here
-            found = _read_extxyz(path) if path.suffix.lower() in {".xyz", ".extxyz"} else [_read_with_pymatgen(path)]
+            if path.suffix.lower() in {".xyz", ".extxyz"}:
+                found = _read_extxyz(path)
+            else:
+                found = [read_cif(path) if is_cif(path) else _read_with_pymatgen(path)]
     except InputError:
         raise
     except Exception as error:
@@ -107,6 +114,11 @@ def check_ordered(structure: Structure, where: str = "the structure") -> None:
 def check_host(structure: Structure, where: str = "the host") -> None:
     """Raise `InputError` when `structure` is not ordered and finite, or two of its atoms overlap."""
     check_ordered(structure, where)
+    bad = [index for index, position in enumerate(structure.frac_coords) if not np.isfinite(position).all()]
+    if bad:
+        raise InputError(f"Coordinates that are no finite numbers in {where}, of site {bad[0]} (of {len(bad)} sites).")
+    if not (np.isfinite(structure.lattice.matrix).all() and structure.lattice.volume > 0):
+        raise InputError(f"The cell of {where} is no cell: its rows are {structure.lattice.matrix.tolist()} Å.")
     batch = to_batch([structure])
     pairs = neighbours(batch.frac_coords, batch.lattice, batch.num_atoms, OVERLAP_A)
     if pairs.source.numel():

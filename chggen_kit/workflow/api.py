@@ -16,7 +16,7 @@ from typing import Any
 from pymatgen.core import Structure
 
 from chggen_kit.interfaces import Progress
-from chggen_kit.io.files import check_ordered, read_structure
+from chggen_kit.io.files import check_host, read_structure
 from chggen_kit.plugins import get_registry
 from chggen_kit.workflow.config import GenerateConfig, InpaintConfig, build_config
 from chggen_kit.workflow.pipeline import default_directory, run_generate, run_inpaint
@@ -71,7 +71,7 @@ def inpaint(
         RunDirectoryError: when `out` belongs to another run.
     """
     structure = host if isinstance(host, Structure) else read_structure(Path(host))
-    check_ordered(structure, "the host")
+    check_host(structure)
     registry = get_registry()
     values = {"host": StructureData.of(structure), "guest_counts": dict(guest_counts), **settings}
     config = build_config(InpaintConfig, values, registry)

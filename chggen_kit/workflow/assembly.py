@@ -48,7 +48,8 @@ def assemble(config: GenerateConfig | InpaintConfig, registry: Registry) -> Part
     if isinstance(config, GenerateConfig):
         choice = config.unconditional_sampler
         unconditional = registry.create_sampler(choice.name, choice.options)
-        refiner = _make_refiner(config, registry)
+        options = _given_refiner_options(config, registry)
+        refiner = registry.create_host_refiner(config.refiner.name, options)
     else:
         relaxes = config.relax
     model: ScoreModel | None = None
@@ -65,13 +66,20 @@ def assemble(config: GenerateConfig | InpaintConfig, registry: Registry) -> Part
     return Parts(model, sampler, unconditional, refiner, potential, relaxer)
 
 
-def _make_refiner(config: GenerateConfig, registry: Registry) -> HostRefiner:
-    """The refiner; what counts as symmetric for the results counts for hosts too, unless its own options say else."""
-    name, options = config.refiner.name, dict(config.refiner.options)
-    model = registry.options_model("host-refiner", name)
+def _given_refiner_options(config: GenerateConfig, registry: Registry) -> dict[str, Any]:
+    """What counts as symmetric for the results counts for hosts too, unless the refiner's own options say else."""
+    options = dict(config.refiner.options)
+    model = registry.options_model("host-refiner", config.refiner.name)
     if model is not None and "excluded_groups" in model.model_fields:
         options.setdefault("excluded_groups", list(config.excluded_groups))
-    return registry.create_host_refiner(name, options)
+    return options
+
+
+def refiner_options(config: GenerateConfig, registry: Registry) -> dict[str, Any]:
+    """Options of the run's refiner (which exists) as plain JSON, those left at their defaults too."""
+    options = _given_refiner_options(config, registry)
+    model = registry.options_model("host-refiner", config.refiner.name)
+    return options if model is None else model.model_validate(options).model_dump(mode="json")
 
 
 def check_elements(parts: Parts, symbols: Collection[str], n_atoms: int) -> None:

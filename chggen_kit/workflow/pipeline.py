@@ -16,7 +16,7 @@ from chggen_kit.interfaces import Progress, Sampler
 from chggen_kit.io.files import check_host
 from chggen_kit.plugins import Registry, get_registry
 from chggen_kit.workflow import work
-from chggen_kit.workflow.assembly import Parts, assemble, check_elements, describe_parts, versions
+from chggen_kit.workflow.assembly import Parts, assemble, check_elements, describe_parts, refiner_options, versions
 from chggen_kit.workflow.collect import write_database
 from chggen_kit.workflow.config import GenerateConfig, InpaintConfig, config_hash
 from chggen_kit.workflow.formula import atom_counts, check_symbol, parse_composition, parse_elements
@@ -183,6 +183,7 @@ class _Run:
     ) -> None:
         self._config = config
         self._parts = parts
+        self._registry = registry
         self._directory = RunDirectory(out)
         self._notes = notes
         self._identity = {"config": config.identity(), "resolved": {**resolved, **describe_parts(parts)}}
@@ -239,6 +240,9 @@ class _Run:
                 "energy_frame": potential.info.energy_frame,
                 "relaxer": config.relaxer.name,
             }
+        if isinstance(config, GenerateConfig):
+            shared["refiner"] = config.refiner.name
+            shared["refiner_options"] = json.dumps(refiner_options(config, self._registry))
         samplers = {"inpainted": (config.sampler.name, self._parts.sampler)}
         if isinstance(config, GenerateConfig) and self._parts.unconditional_sampler is not None:
             samplers["unconditional"] = (config.unconditional_sampler.name, self._parts.unconditional_sampler)

@@ -131,7 +131,8 @@ class RunDirectory:
             RunDirectoryError: when the directory belongs to another run; the message names the keys that differ.
         """
         self.shards.mkdir(exist_ok=True)
-        for left_over in (*self.path.glob(".*.tmp"), *self.shards.glob(".*.tmp")):
+        # SQLite keeps a journal beside a database that is being written: `.results.db.PID.tmp-journal`.
+        for left_over in (*self.path.glob(".*.tmp*"), *self.shards.glob(".*.tmp*")):
             left_over.unlink()
         if not self.run_file.exists():
             write_atomically(self.run_file, json.dumps(description, indent=2, sort_keys=True) + "\n")

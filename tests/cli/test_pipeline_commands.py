@@ -10,14 +10,17 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from pymatgen.core import Lattice, Structure
+from pymatgen.io.vasp import Poscar
 
 from chggen_kit.cli import cli
 from chggen_kit.io.files import read_structure, write_structure
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
+from workflow_rows import read_rows
 from workflow_toys import toy_registry
 
 Chggen = Callable[..., Result]
@@ -296,3 +299,49 @@ def test_help_is_written_without_loading_torch() -> None:
         assert done.returncode == 0, done.stderr
         assert "--out" in done.stdout
         assert done.stderr.split()[-2:] == ["False", "False"]
+
+
+HOST_CIF = """data_host
+_cell_length_a 5.1
+_cell_length_b 6.2
+_cell_length_c 7.3
+_cell_angle_alpha 90
+_cell_angle_beta 101.5
+_cell_angle_gamma 90
+loop_
+_symmetry_equiv_pos_as_xyz
+'x, y, z'
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+Cl1 Cl -0.33331(4) 1.25 0.66669
+Na1 Na 0.33331 -2.5 3.1
+Cl2 Cl 0.5 0.5 0.0001
+"""
+HOST_ROWS = [[-0.33331, 1.25, 0.66669], [0.33331, -2.5, 3.1], [0.5, 0.5, 0.0001]]
+
+
+@pytest.mark.parametrize("name", ["host.cif", "host.json", "POSCAR", "host.extxyz"])
+def test_inpaint_keeps_the_numbers_and_the_order_of_the_file(chggen: Chggen, tmp_path: Path, name: str) -> None:
+    (tmp_path / "host.cif").write_text(HOST_CIF)
+    lattice = Lattice.from_parameters(5.1, 6.2, 7.3, 90, 101.5, 90)
+    given = Structure(lattice, ["Cl", "Na", "Cl"], HOST_ROWS)
+    if name == "POSCAR":
+        (tmp_path / name).write_text(Poscar(given).get_str(significant_figures=16))
+    elif name != "host.cif":
+        write_structure(given, tmp_path / name, "json" if name == "host.json" else "extxyz")
+    result = chggen("inpaint", name, "--guest", "Li=2", "--sampler", "random", "--no-relax", "-n", "1", "--out", "o")
+    assert result.exit_code == 0, result.output
+    (row,) = read_rows(tmp_path / "o" / "results.db")
+    drawn = row["data"]["as_generated"]
+    assert drawn["species"] == ["Cl", "Na", "Cl", "Li", "Li"]
+    if name == "host.extxyz":  # Cartesian: the fractions that follow from what it holds
+        assert np.allclose(drawn["frac_coords"][:3], HOST_ROWS, rtol=0, atol=1e-14)
+        assert drawn["frac_coords"][:3] == read_structure(tmp_path / name).frac_coords.tolist()
+    else:
+        assert drawn["frac_coords"][:3] == HOST_ROWS
+    if name != "POSCAR":
+        assert drawn["lattice"] == lattice.matrix.tolist()

@@ -1,5 +1,6 @@
 """Reading what users have: each mistake gets an error that names the file and what is wrong in it."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,50 @@ def test_files_that_do_not_parse_are_named(tmp_path: Path, name: str, content: s
 def test_partial_occupancies_are_named_by_site(tmp_path: Path) -> None:
     path = cif(tmp_path / "a.cif", "Li1 Li 0 0 0 0.5\nCl1 Cl 0.5 0.5 0.5 1.0")
     with pytest.raises(InputError, match=r"Partial occupancies in .*a\.cif, at 1 of 2 sites: 0 \(Li:0\.50*\)"):
+        read_structure(path)
+
+
+def test_atoms_of_a_cif_keep_their_order_and_numbers(tmp_path: Path) -> None:
+    path = cif(tmp_path / "a.cif", "Cl1 Cl -0.33331(2) 1.5 0.66669 1.0\nNa1 Na1+ 0.33331 -2 3.1 ?\nO Cl 0 0 0 .")
+    (tmp_path / "b.cif.gz").write_bytes(gzip.compress(path.read_bytes()))
+    structure = read_structure(path)
+    assert read_structure(tmp_path / "b.cif.gz") == structure
+    assert [site.species_string for site in structure] == ["Cl", "Na", "Cl"]
+    assert structure.frac_coords.tolist() == [[-0.33331, 1.5, 0.66669], [0.33331, -2.0, 3.1], [0.0, 0.0, 0.0]]
+
+
+def test_images_of_a_cif_follow_their_row(tmp_path: Path) -> None:
+    """Fluorite with F first, one F listed as an image outside the cell; graphene-like sites written with few digits."""
+    fluorite = CIF.replace("'P 1'", "'F m -3 m'").format(atoms="F1 F 1.25 0.25 0.25 1\nCa1 Ca 0 0 0 1")
+    (tmp_path / "a.cif").write_text(fluorite)
+    structure = read_structure(tmp_path / "a.cif")
+    assert [site.species_string for site in structure] == ["F"] * 8 + ["Ca"] * 4
+    assert structure.frac_coords[0].tolist() == [1.25, 0.25, 0.25]
+    known = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5), ["F", "Ca"], [[0.25, 0.25, 0.25], [0, 0, 0]])
+    assert structure.matches(known, scale=False)
+    hexagonal = CIF.replace("gamma 90", "gamma 120").replace("'P 1'", "'P 6/m m m'")
+    (tmp_path / "b.cif").write_text(hexagonal.format(atoms="C1 C 0.333 0.667 0 1"))
+    assert len(read_structure(tmp_path / "b.cif")) == 2
+
+
+def test_a_cif_with_two_crystals(tmp_path: Path) -> None:
+    one = CIF.format(atoms="Na1 Na 0 0 0 1")
+    (tmp_path / "a.cif").write_text(one + one)  # with the same name, even
+    with pytest.raises(InputError, match=r"a\.cif has 2 data blocks with atoms \(data_test, data_test\)"):
+        read_structure(tmp_path / "a.cif")
+    (tmp_path / "b.cif").write_text("data_remarks\n_audit_author_name 'me'\n" + one)
+    assert len(read_structure(tmp_path / "b.cif")) == 1
+
+
+@pytest.mark.parametrize("name", ["Wat", "X1", "0.8Nb+0.2Zr"])
+def test_rows_of_a_cif_that_are_no_atoms(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"a\.cif holds an atom named .*which is no element"):
+        read_structure(cif(tmp_path / "a.cif", f"A1 {name} 0 0 0 1"))
+
+
+def test_partial_occupancies_on_atoms_that_overlap(tmp_path: Path) -> None:
+    path = cif(tmp_path / "a.cif", "Li1 Li 0 0 0 0.5\nLi2 Li 0.02 0 0 0.5\nCl1 Cl 0.5 0.5 0.5 1.0")
+    with pytest.raises(InputError, match=r"Partial occupancies in .*a\.cif, at 2 of 3 sites"):
         read_structure(path)
 
 

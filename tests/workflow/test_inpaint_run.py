@@ -10,6 +10,7 @@ from workflow_rows import read_rows
 from workflow_toys import TOY_SETTINGS, toy_registry
 
 from chggen_kit.errors import InputError, RunDirectoryError
+from chggen_kit.workflow import inpaint
 from chggen_kit.workflow.config import InpaintConfig, build_config
 from chggen_kit.workflow.pipeline import default_directory, run_inpaint
 from chggen_kit.workflow.records import StructureData
@@ -34,7 +35,8 @@ def run(out: Path, structure: Structure | None = None, **values: Any) -> RunResu
 
 @pytest.mark.parametrize("sampler", ["repaint", "replace", "clean-host", "random"])
 def test_generated_structures_hold_the_host_bit_for_bit(tmp_path: Path, sampler: str) -> None:
-    options = {} if sampler == "random" else {"steps": 6}
+    few = {"steps": 6}
+    options = {"repaint": {**few, "jump_length": 2, "passes": 2}, "random": {}}.get(sampler, few)
     result = run(tmp_path / "o", sampler={"name": sampler, "options": options}, relax=False)
     given = host()
     assert len(result.records) == 3
@@ -107,6 +109,25 @@ def test_hosts_and_guests_that_cannot_be_used(
 ) -> None:
     with pytest.raises(InputError, match=message):
         run(tmp_path / "o", structure, guest_counts=counts)
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("structure", "message"),
+    [
+        (
+            Structure(Lattice.cubic(4), ["Na", "Cl"], [[0, 0, 0], [0.5, np.nan, 0.5]]),
+            "no finite numbers in the host, of site 1",
+        ),
+        (Structure(Lattice.cubic(4), ["Na"], [[np.inf, 0, 0]]), "no finite numbers"),
+        (Structure(Lattice(np.full((3, 3), np.nan)), ["Na"], [[0, 0, 0]]), "The cell of the host is no cell"),
+        (Structure(Lattice(np.ones((3, 3))), ["Na"], [[0, 0, 0]]), "The cell of the host is no cell"),
+        (Structure(Lattice.cubic(4), [{"Na": 0.5}], [[0, 0, 0]]), "Partial occupancies in the host"),
+    ],
+)
+def test_hosts_with_numbers_that_are_none(tmp_path: Path, structure: Structure, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        inpaint(structure, {"Li": 1}, out=tmp_path / "o")
     assert not (tmp_path / "o").exists()
 
 

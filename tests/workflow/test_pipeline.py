@@ -12,6 +12,7 @@ from workflow_toys import TOY_SETTINGS, toy_registry
 
 from chggen_kit.errors import InputError, PluginError, RunDirectoryError
 from chggen_kit.progress import JsonProgress
+from chggen_kit.refiners.options import PAPER_RUNGS
 from chggen_kit.workflow.config import GenerateConfig, build_config
 from chggen_kit.workflow.pipeline import default_directory, run_generate
 from chggen_kit.workflow.result import RunResult
@@ -54,10 +55,21 @@ def test_rows_name_what_made_them(run: RunResult) -> None:
     assert (fill["potential"], fill["energy_frame"], fill["relaxer"]) == ("pairs-1", "toy", "fire")
     assert (fill["seed"], fill["symprec"], fill["host_atoms"], fill["host_symprec"]) == (0, 0.1, 3, 0.5)
     assert fill["symmetry_library"].startswith("spglib")
+    assert (fill["refiner"], fill["refiner_options"]) == ("strip", "{}")
     assert {"converged", "energy_change", "max_displacement", "host_drift", "spacegroup_number"} <= fill.keys()
     start = read_rows(run.path / "results.db")[0]
     assert start["sampler"] == "predictor-corrector"
     assert "host_drift" not in start
+
+
+def test_every_row_names_the_ladder(tmp_path: Path) -> None:
+    ladder = {"name": "ladder", "options": {"max_hosts": 2}}
+    run_generate(config(n=1, refiner=ladder, excluded_groups=(1,)), tmp_path / "o", registry=REGISTRY)
+    for row in read_rows(tmp_path / "o" / "results.db"):
+        assert row["refiner"] == "ladder"
+        options = json.loads(row["refiner_options"])
+        assert options["rungs"] == [list(rung) for rung in PAPER_RUNGS]
+        assert (options["max_hosts"], options["excluded_groups"]) == (2, [1])
 
 
 def test_hosts_are_kept_bit_for_bit_in_what_is_generated(run: RunResult) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 from test_kill_resume import check_kills
 from workflow_rows import read_rows
@@ -15,7 +16,8 @@ from workflow_rows import read_rows
 from chggen_kit.errors import CheckpointError, InputError, RunDirectoryError
 from chggen_kit.workflow import generate, inpaint
 
-FEW = {"name": "repaint", "options": {"steps": 10}}
+# Ten steps with room for three jumps back.
+FEW = {"name": "repaint", "options": {"steps": 10, "jump_length": 3, "passes": 2}}
 FEW_UNCONDITIONAL = {"name": "predictor-corrector", "options": {"steps": 10}}
 # Fluorite is a face-centred lattice of Ca with F in its holes: the textbook host with guests.
 CAF2 = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.46), ["Ca", "F"], [[0, 0, 0], [0.25, 0.25, 0.25]])
@@ -81,6 +83,27 @@ def test_inpaint_a_host_of_a_textbook_crystal(tmp_path: Path) -> None:
         assert structure.frac_coords[:4].tobytes() == host.frac_coords.tobytes()
         assert structure.lattice.matrix.tobytes() == host.lattice.matrix.tobytes()
         assert np.isfinite(structure.frac_coords).all()
+
+
+def test_lithium_goes_back_into_antifluorite(tmp_path: Path) -> None:
+    """Li2O: O on a face-centred lattice, Li in its tetrahedral holes; the host is O alone, its cell as published."""
+    known = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.61), ["O", "Li"], [[0, 0, 0], [0.25, 0.25, 0.25]])
+    host = known.copy()
+    host.remove_species(["Li"])
+    result = inpaint(host, {"Li": 8}, n=2, fmax=0.02, out=tmp_path / "o")
+    for record in result.records:
+        assert record.generated is not None
+        drawn = record.generated.structure()
+        assert drawn.frac_coords[:4].tobytes() == host.frac_coords.tobytes()
+        assert drawn.lattice.matrix.tobytes() == host.lattice.matrix.tobytes()
+    relaxed = [record for record in result.records if record.relaxed is not None]
+    rows = {row["structure_id"]: row for row in read_rows(tmp_path / "o" / "results.db")}
+    for record in relaxed:
+        assert record.host_drift_A is not None
+        assert record.host_drift_A > 0
+        assert rows[record.id]["host_drift"] == record.host_drift_A
+    matcher = StructureMatcher()
+    assert any(matcher.fit(record.relaxed.structure(), known) for record in relaxed if record.relaxed is not None)
 
 
 def test_checkpoints_that_cannot_be_used(tmp_path: Path) -> None:

@@ -71,8 +71,11 @@ def test_what_a_kill_left_half_written_is_cleared(tmp_path: Path) -> None:
     directory.open(DESCRIPTION)
     half = directory.shards / ".unconditional-draw-0000.json.123.tmp"
     half.write_text('{"rec')
+    database = [tmp_path / f".results.db.123.tmp{end}" for end in ("", "-journal", "-wal")]
+    for path in database:
+        path.touch()
     directory.open(DESCRIPTION)
-    assert not half.exists()
+    assert not [path for path in (half, *database) if path.exists()]
     assert directory.read_shard("unconditional-draw-0000", "h") is None
 
 

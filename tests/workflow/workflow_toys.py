@@ -167,7 +167,7 @@ TOY_SETTINGS = {
     "backend": "sites",
     "potential": "pairs",
     "refiner": "strip",
-    "sampler": {"name": "repaint", "options": {"steps": 8}},
+    "sampler": {"name": "repaint", "options": {"steps": 8, "jump_length": 3, "passes": 2}},
     "unconditional_sampler": {"name": "predictor-corrector", "options": {"steps": 8}},
     "max_steps": 30,
     "volume_per_atom": 18.0,
