@@ -132,6 +132,45 @@ def test_training_lowers_the_error(tmp_path: Path) -> None:
     assert "0.3" in json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])["relative_errors"]
 
 
+def test_the_average_follows_its_recursion(tmp_path: Path, crystals: CrystalSet) -> None:
+    """m <- m + w (x - m) with w = 1 - min(0.999, n / (n + 100)): here 100 / 101, 100 / 102, 100 / 103."""
+    training = Training(OPTIONS, TrainingSettings(out=tmp_path))
+    expected = [parameter.detach().clone() for parameter in training.network.parameters()]
+    start = [parameter.clone() for parameter in expected]
+
+    def report(step: int, metrics: dict[str, object]) -> None:
+        del metrics
+        weight = 1 - step / (step + 100)
+        for mean, parameter in zip(expected, training.network.parameters(), strict=True):
+            mean.lerp_(parameter.detach(), weight)
+
+    training.run(crystals, None, report=report)
+    for mean, average in zip(expected, training.average.parameters(), strict=True):
+        torch.testing.assert_close(average, mean, rtol=1e-5, atol=1e-7)
+    for other in (list(training.network.parameters()), start):
+        assert any(not torch.equal(a, b) for a, b in zip(training.average.parameters(), other, strict=True))
+
+
+def test_a_huge_gradient_is_clipped(tmp_path: Path, crystals: CrystalSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(OPTIONS, TrainingSettings(out=tmp_path))
+    norms = []
+    step = training.optimizer.step
+
+    def watched(*arguments: object) -> object:
+        gradients = [p.grad.flatten() for p in training.network.parameters() if p.grad is not None]
+        norms.append(float(torch.cat(gradients).norm()))
+        return step(*arguments)
+
+    monkeypatch.setattr(training.optimizer, "step", watched)
+    with torch.no_grad():
+        for weight in training.network.output_itself.parameters():
+            weight.mul_(1e6)
+    training.run(crystals, None, report=lambda *_: None)
+    assert len(norms) == OPTIONS.steps
+    assert norms[0] == pytest.approx(OPTIONS.clip, rel=1e-3)
+    assert max(norms) <= OPTIONS.clip * 1.001
+
+
 def test_learning_rate_rises_holds_and_falls() -> None:
     options = TrainingOptions(steps=1000, warm_up=100, decay=0.5, learning_rate=1.0)
     assert options.rate(0) == pytest.approx(0.01)
