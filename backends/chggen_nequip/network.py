@@ -51,8 +51,9 @@ class Architecture:
     mean_neighbours: float = 20.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.hidden, tuple) or not 1 <= len(self.hidden) <= _MAX_L + 1:
-            raise ValueError(f"hidden must be 1 to {_MAX_L + 1} numbers, not {self.hidden!r}")
+        if not isinstance(self.hidden, tuple) or not 2 <= len(self.hidden) <= _MAX_L + 1:
+            # Without vectors (l = 1) there is nothing to make the output from.
+            raise ValueError(f"hidden must be 2 to {_MAX_L + 1} numbers (l = 0, 1, ...), not {self.hidden!r}")
         for channels in self.hidden:
             check_number("hidden", channels, whole=True, low=1, high=_MAX_CHANNELS)
         for name in ("layers", "n_bessel", "n_radial", "radial_hidden", "n_attributes"):
