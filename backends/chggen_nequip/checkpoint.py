@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from chggen_kit.errors import CheckpointError
-from chggen_nequip.network import Architecture, ScoreNetwork
+from chggen_nequip.checks import check_number
+from chggen_nequip.network import MAX_ATOMIC_NUMBER, Architecture, ScoreNetwork
 
 FORMAT = "chggen-nequip-1"
 """Written into every file; a change of the format or of what a weight means changes it."""
@@ -72,7 +75,7 @@ def load_checkpoint(path: Path, *, sha256: str | None = None) -> Checkpoint:
 
     Raises:
         CheckpointError: when the file is missing, damaged, of another format or architecture, holds other weights
-            than the architecture needs, or has another checksum.
+            than the architecture needs or weights that are not finite float32 numbers, or has another checksum.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -95,21 +98,23 @@ def load_checkpoint(path: Path, *, sha256: str | None = None) -> Checkpoint:
         ) from error
     header = _header(content, path)
     try:
+        _check_header(header)
         architecture = Architecture.from_dict(header["architecture"])
         with warnings.catch_warnings():
             # e3nn 0.4.4 compiles modules in a way that newer releases of torch comment on.
             warnings.filterwarnings("ignore", message="The TorchScript type system", category=UserWarning)
-            network = ScoreNetwork(architecture)
+            # Whatever PyTorch's default precision is, a checkpoint is float32.
+            network = ScoreNetwork(architecture).float()
         result = Checkpoint(
             network=network,
             sigma_min=float(header["sigma_min"]),
             sigma_max=float(header["sigma_max"]),
-            elements=frozenset(int(z) for z in header["elements"]),
-            max_atoms=int(header["max_atoms"]),
-            facts=dict(header["facts"]),
+            elements=frozenset(header["elements"]),
+            max_atoms=header["max_atoms"],
+            facts=header["facts"],
             sha256=digest,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise CheckpointError(
             f"The header of the checkpoint {path} is incomplete or not valid ({error!r}). It was written by another "
             "version of chggen-kit or edited by hand; train or download it again."
@@ -125,7 +130,7 @@ def _header(content: bytes, path: Path) -> dict[str, Any]:
     text = json.loads(content[8 : 8 + size]).get("__metadata__", {}).get(_KEY, "{}")
     try:
         header: dict[str, Any] = dict(json.loads(text))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(
             f"The header of the checkpoint {path} is not valid JSON ({error}). It was edited by hand; copy or download "
             "the file again."
@@ -136,6 +141,19 @@ def _header(content: bytes, path: Path) -> dict[str, Any]:
             "another model, or of another version of chggen-kit. Give a file written by `chggen train nequip`."
         )
     return header
+
+
+def _check_header(header: dict[str, Any]) -> None:
+    """Raise `KeyError`, `TypeError`, `ValueError` or `OverflowError` for what training would not have written."""
+    if not isinstance(header["architecture"], dict) or not isinstance(header["facts"], dict):
+        raise TypeError("architecture and facts must be objects")
+    check_number("sigma_min", header["sigma_min"], above=0)
+    check_number("sigma_max", header["sigma_max"], above=header["sigma_min"])
+    check_number("max_atoms", header["max_atoms"], whole=True, low=1)
+    if not isinstance(header["elements"], list) or not header["elements"]:
+        raise TypeError(f"elements must be a list of atomic numbers, not {header['elements']!r}")
+    for element in header["elements"]:
+        check_number("an atomic number", element, whole=True, low=1, high=MAX_ATOMIC_NUMBER)
 
 
 def _load_strictly(network: ScoreNetwork, weights: Mapping[str, Any], path: Path) -> None:
@@ -151,5 +169,17 @@ def _load_strictly(network: ScoreNetwork, weights: Mapping[str, Any], path: Path
             f"The weights in {path} do not fit the architecture that its header names: missing {missing[:5]}, "
             f"not wanted {extra[:5]}, wrong shapes {shapes[:5]}. The file was put together from different models; "
             "use the file as training wrote it."
+        )
+    unusable = [
+        f"{name} is {str(weights[name].dtype).removeprefix('torch.')}"
+        if weights[name].dtype != expected[name].dtype
+        else f"{name} is not finite"
+        for name in sorted(expected)
+        if weights[name].dtype != expected[name].dtype or not bool(torch.isfinite(weights[name]).all())
+    ]
+    if unusable:
+        raise CheckpointError(
+            f"The weights in {path} are not finite float32 numbers: {', '.join(unusable[:5])}. They were converted, "
+            "damaged, or saved by a training that diverged; use the file as training wrote it, or train again."
         )
     network.load_state_dict(weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chggen_kit.errors import InputError
+from chggen_kit.errors import InputError, RunDirectoryError
 from chggen_kit.io.readers import StructureRecord, read_structures
 from chggen_kit.state import CrystalBatch
 from chggen_kit.torus import wrap
+from chggen_nequip.network import MAX_ATOMIC_NUMBER
 
 _LOG = logging.getLogger(__name__)
 
@@ -51,14 +53,21 @@ class Selection:
             return "other split"
         if record.n_atoms > self.max_atoms:
             return f"more than {self.max_atoms} atoms"
-        energy = record.metadata.get("e_above_hull")
-        if energy not in {None, ""} and float(energy) >= self.max_above_hull:
-            return f"{self.max_above_hull} eV/atom or more above the hull"
+        if int(record.species.max()) > MAX_ATOMIC_NUMBER:
+            return f"element beyond Z = {MAX_ATOMIC_NUMBER}"
         if not self.min_volume <= record.volume_per_atom <= self.max_volume:
             return "implausible volume"
-        if record.formula in self.held_out:
-            return "held-out formula"
-        return None
+        return self._energy_reason(record) or ("held-out formula" if record.formula in self.held_out else None)
+
+    def _energy_reason(self, record: StructureRecord) -> str | None:
+        energy = record.metadata.get("e_above_hull")
+        if energy is None or energy == "":
+            return None
+        try:
+            value = float(energy)
+        except (TypeError, ValueError, OverflowError):
+            return "e_above_hull is not a number"
+        return f"{self.max_above_hull} eV/atom or more above the hull" if value >= self.max_above_hull else None
 
 
 @dataclass(frozen=True)
@@ -75,15 +84,29 @@ class CrystalSet:
         return self.batch.n_crystals
 
     def save(self, path: Path) -> None:
-        """Write the tensors, and nothing else."""
+        """Write the tensors, and nothing else, through a temporary name."""
         batch = self.batch
+        temporary = path.with_name(f".{path.name}.partial")
         tensors = (batch.frac_coords, batch.lattice, batch.species, batch.num_atoms)
-        torch.save(dict(zip(("frac_coords", "lattice", "species", "num_atoms"), tensors, strict=True)), path)
+        torch.save(dict(zip(("frac_coords", "lattice", "species", "num_atoms"), tensors, strict=True)), temporary)
+        temporary.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> CrystalSet:
-        """Read what `save` wrote."""
-        return cls(CrystalBatch(**torch.load(path, weights_only=True)))
+        """Read what `save` wrote.
+
+        Raises:
+            RunDirectoryError: when the file is missing, truncated or something else.
+        """
+        try:
+            return cls(CrystalBatch(**torch.load(path, weights_only=True)))
+        # The last is what torch raises for anything but tensors and plain values: nothing is unpickled.
+        except (OSError, EOFError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError) as error:
+            raise RunDirectoryError(
+                f"The prepared structures {path} cannot be read ({error}). The file is missing, truncated or not "
+                "ours; start again in another --out, with --init-from the run's checkpoint.safetensors to keep its "
+                "weights."
+            ) from error
 
     @classmethod
     def from_records(cls, records: Iterable[StructureRecord]) -> CrystalSet:

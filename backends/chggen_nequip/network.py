@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from chggen_nequip.checks import check_number
 from chggen_nequip.compat import Gate, o3
 from chggen_nequip.convolution import NeighbourSum
 from chggen_nequip.graph import Bucket, Graph
 from chggen_nequip.radial import NoiseEmbedding, bessel_basis, smooth_envelope
 
 MAX_ATOMIC_NUMBER = 103
+_MAX_CHANNELS = 4096
+_MAX_COUNT = 1024
+_MAX_L = 6
+"""Far above what can be trained: a damaged header must not ask for all the memory there is."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,10 @@ class Architecture:
         radial_hidden: width of the radial network.
         n_attributes: node attributes from the species, and as many from the noise level.
         mean_neighbours: typical number of neighbours, a normalisation.
+
+    Raises:
+        TypeError: for a value of another type.
+        ValueError: for a value out of range.
     """
 
     hidden: tuple[int, ...] = (64, 32, 16)
@@ -41,13 +50,37 @@ class Architecture:
     n_attributes: int = 8
     mean_neighbours: float = 20.0
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.hidden, tuple) or not 2 <= len(self.hidden) <= _MAX_L + 1:
+            # Without vectors (l = 1) there is nothing to make the output from.
+            raise ValueError(f"hidden must be 2 to {_MAX_L + 1} numbers (l = 0, 1, ...), not {self.hidden!r}")
+        for channels in self.hidden:
+            check_number("hidden", channels, whole=True, low=1, high=_MAX_CHANNELS)
+        for name in ("layers", "n_bessel", "n_radial", "radial_hidden", "n_attributes"):
+            check_number(name, getattr(self, name), whole=True, low=1, high=_MAX_COUNT)
+        for name in ("cutoff", "mean_neighbours"):
+            check_number(name, getattr(self, name), above=0)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return {**asdict(self), "hidden": list(self.hidden)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Architecture:
-        """Inverse of `to_dict`; raises `TypeError` for names that are missing or unknown."""
+        """Inverse of `to_dict`.
+
+        Raises:
+            TypeError: for a value of another type.
+            ValueError: for names that are missing or unknown (no default stands in for a value that was used in
+                training), and for values out of range.
+        """
+        names = {field.name for field in fields(cls)}
+        if values.keys() != names:
+            raise ValueError(
+                f"the architecture lacks {sorted(names - values.keys())}, does not know {sorted(values.keys() - names)}"
+            )
+        if not isinstance(values["hidden"], list):
+            raise TypeError(f"hidden must be a list, not {values['hidden']!r}")
         return cls(**{**values, "hidden": tuple(values["hidden"])})
 
 

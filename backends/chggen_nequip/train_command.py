@@ -13,13 +13,14 @@ import click
 if TYPE_CHECKING:
     from chggen_kit.state import CrystalBatch
     from chggen_nequip.dataset import CrystalSet
+    from chggen_nequip.network import Architecture
     from chggen_nequip.training import Training, TrainingOptions
 
 _LOG = logging.getLogger(__name__)
 _VALIDATION_ROWS = 512
 _VALIDATION_ATOMS = 20
 """Errors per noise level are measured on at most this many structures of at most this many atoms."""
-_PATH = click.Path(path_type=Path)
+_PATH = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, exists=True)
 
 
@@ -63,7 +64,13 @@ _FILE = click.Path(path_type=Path, exists=True)
 )
 @click.option("--init-from", type=_FILE, default=None, help="Checkpoint whose weights to start from.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where to train.")
-@click.option("--precision", default="32-true", show_default=True, help="Lightning's name: 32-true, bf16-mixed, ... .")
+@click.option(
+    "--precision",
+    type=click.Choice(["32-true", "bf16-mixed", "16-mixed"]),
+    default="32-true",
+    show_default=True,
+    help="Lightning's name.",
+)
 @click.option("--compile/--no-compile", "compile_network", default=False, help="Use torch.compile.")
 @click.option(
     "--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes preparing batches."
@@ -85,13 +92,14 @@ def command(
     """
     import torch
 
+    from chggen_nequip.run_directory import check_directory
+
     if not given["sigma_min"] < given["sigma_max"]:
         raise click.BadParameter("must be above --sigma-min.", param_hint="--sigma-max")
-    from chggen_nequip.network import Architecture
     from chggen_nequip.training import Training, TrainingOptions, TrainingSettings
 
     options = TrainingOptions(
-        architecture=Architecture(hidden=_channels(hidden), layers=given["layers"], cutoff=given["cutoff"]),
+        architecture=_architecture(hidden, given["layers"], given["cutoff"]),
         **{
             name: given[name]
             for name in ("steps", "seed", "learning_rate", "decay", "batch_atoms", "sigma_min", "sigma_max")
@@ -112,6 +120,7 @@ def command(
             )
         },
     )
+    check_directory(out)
     out.mkdir(parents=True, exist_ok=True)
     crystals, validation = _data(data, out, given)
     training = Training(options, settings)
@@ -161,6 +170,16 @@ def _train(
     click.echo(f"Wrote {path}.")
 
 
+def _architecture(hidden: str, layers: int, cutoff: float) -> Architecture:
+    from chggen_kit.errors import InputError
+    from chggen_nequip.network import Architecture
+
+    try:
+        return Architecture(hidden=_channels(hidden), layers=layers, cutoff=cutoff)
+    except ValueError as error:
+        raise InputError(f"There is no network with these options: {error}.") from error
+
+
 def _channels(hidden: str) -> tuple[int, ...]:
     try:
         channels = tuple(int(part) for part in hidden.split(","))
@@ -178,6 +197,7 @@ def _data(paths: tuple[Path, ...], out: Path, given: dict[str, Any]) -> tuple[Cr
     from chggen_kit.errors import RunDirectoryError
     from chggen_nequip.dataset import CrystalSet, Selection, select_structures
     from chggen_nequip.held_out import read_held_out
+    from chggen_nequip.run_directory import CRYSTALS_FILE, VALIDATION_FILE, read_note, write_note
 
     held_out = read_held_out(given["held_out"])
     request = {
@@ -189,9 +209,9 @@ def _data(paths: tuple[Path, ...], out: Path, given: dict[str, Any]) -> tuple[Cr
         "held_out": str(given["held_out"]),
         "held_out_formulas": len(held_out),
     }
-    cache, note = out / "crystals.pt", out / "data.json"
-    if note.exists():
-        saved = json.loads(note.read_text())
+    cache, held = out / CRYSTALS_FILE, out / VALIDATION_FILE
+    saved = read_note(out)
+    if saved is not None:
         if saved["request"] != request:
             raise RunDirectoryError(
                 f"{out} holds a run on other data: {saved['request']}. Give the same data and selection to go on with "
@@ -202,14 +222,13 @@ def _data(paths: tuple[Path, ...], out: Path, given: dict[str, Any]) -> tuple[Cr
         records, left_out = select_structures(paths, selection)
         CrystalSet.from_records(records).save(cache)
         validation = _validation_records(paths, given)
+        held.unlink(missing_ok=True)
         if validation:
-            CrystalSet.from_records(validation).save(out / "validation.pt")
-        note.write_text(
-            json.dumps({"request": request, "used": len(records), "left_out": left_out, "validation": len(validation)})
-        )
+            CrystalSet.from_records(validation).save(held)
+        # Last: a directory with this file is prepared.
+        write_note(out, {"request": request, "used": len(records), "left_out": left_out, "validation": len(validation)})
         click.echo(f"Training on {len(records)} structures; left out: {left_out}.")
     crystals = CrystalSet.load(cache)
-    held = out / "validation.pt"
     return crystals, CrystalSet.load(held).batch if held.exists() else None
 
 

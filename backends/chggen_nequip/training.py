@@ -10,14 +10,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from chggen_kit.errors import CheckpointError, InputError, RunDirectoryError
+from chggen_kit.errors import CheckpointError, InputError, RunDirectoryError, unknown_name
 from chggen_kit.state import CrystalBatch
 from chggen_nequip.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from chggen_nequip.checks import check_number
 from chggen_nequip.dataset import BatchPlan, CrystalSet, generator_of
 from chggen_nequip.metrics_log import metrics_log
 from chggen_nequip.network import Architecture, ScoreNetwork
@@ -26,6 +27,8 @@ from chggen_nequip.objective import NoisyBatch, add_noise, log_uniform, relative
 STATE_FILE = "state.pt"
 METRICS_FILE = "metrics.jsonl"
 CHECKPOINT_FILE = "checkpoint.safetensors"
+PRECISIONS: tuple[Literal["32-true", "bf16-mixed", "16-mixed"], ...] = ("32-true", "bf16-mixed", "16-mixed")
+"""Fabric's names of those that keep the weights, and so the checkpoint, in float32."""
 _EMA_DECAY = 0.999
 
 
@@ -44,6 +47,9 @@ class TrainingOptions:
         sigma_min: smallest and
         sigma_max: largest noise level in Å.
         clip: largest norm of the gradient.
+
+    Raises:
+        InputError: for a value out of range.
     """
 
     architecture: Architecture = field(default_factory=Architecture)
@@ -56,6 +62,15 @@ class TrainingOptions:
     sigma_min: float = 0.01
     sigma_max: float = 3.0
     clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        try:
+            for name in ("learning_rate", "sigma_min", "sigma_max", "clip"):
+                check_number(name, getattr(self, name), above=0)
+            check_number("decay", self.decay, low=0, high=1)
+            check_number("sigma_max", self.sigma_max, above=self.sigma_min)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"The training options cannot be used: {error}.") from error
 
     def rate(self, step: int) -> float:
         """Learning rate of `step` (from 0)."""
@@ -121,6 +136,8 @@ class Training:
         self.options, self.settings = options, settings
         if settings.device == "cuda" and not torch.cuda.is_available():
             raise InputError("Training was to run on `cuda`, but PyTorch finds no GPU. Give --device cpu.")
+        if settings.precision not in PRECISIONS:
+            raise InputError(unknown_name("precision", settings.precision, PRECISIONS))
         self.fabric = Fabric(accelerator=settings.device, devices=1, precision=settings.precision)
         self.network = self._initial_network()
         self.average = copy.deepcopy(self.network).to(self.fabric.device).requires_grad_(requires_grad=False)
@@ -231,6 +248,7 @@ class Training:
 
         Raises:
             RunDirectoryError: when the saved run has other options, or its state cannot be read.
+            InputError: when it has gone beyond `steps` already.
         """
         path = self.settings.out / STATE_FILE
         try:
@@ -247,6 +265,11 @@ class Training:
             raise RunDirectoryError(
                 f"{path} belongs to a run with other options: {', '.join(different)}. Give the same options to go on "
                 "with it, or another --out."
+            )
+        if int(state["step"]) > self.options.steps:
+            raise InputError(
+                f"The run in {self.settings.out} has reached step {state['step']} already, --steps asks for "
+                f"{self.options.steps}. Give at least {state['step']}, or another --out."
             )
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])

@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import warnings
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,9 @@ _LOG = logging.getLogger(__name__)
 _LAST_ELEMENT = 118
 _CSV_FIELD_LIMIT = 10_000_000
 """CIF texts exceed the csv module's default limit of 131,072 characters a field."""
+
+_UNREADABLE = (OSError, EOFError, zlib.error, UnicodeDecodeError)
+"""What opening, decompressing and decoding a text file raises."""
 
 
 @dataclass(frozen=True)
@@ -111,12 +115,13 @@ def read_structures(path: Path, skipped: Counter[str] | None = None) -> Iterator
         skipped: counts, by reason, of the rows that could not be used; filled as the iteration proceeds.
 
     Raises:
-        InputError: when the path does not exist, has an unknown format, or holds no usable structure.
+        InputError: when the path does not exist, has an unknown format, cannot be read as text (not gzip although
+            named .gz, truncated, not UTF-8), or holds no usable structure.
     """
     counts: Counter[str] = Counter() if skipped is None else skipped
     before = counts.copy()
     found = 0
-    for record in _reader(path)(path, counts):
+    for record in _explained(_reader(path)(path, counts), path):
         found += 1
         yield record
     lost = counts - before
@@ -145,6 +150,17 @@ def _reader(path: Path) -> Callable[[Path, Counter[str]], Iterator[StructureReco
         f"{path} has an unknown format. Readable: .jsonl, .xyz or .extxyz, .csv (each also .gz), .cif, "
         "or a folder of CIF files."
     )
+
+
+def _explained(records: Iterator[StructureRecord], path: Path) -> Iterator[StructureRecord]:
+    """`records`, with the errors of opening and decoding the file turned into `InputError`."""
+    try:
+        yield from records
+    except (*_UNREADABLE, csv.Error) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}). It is truncated, or its content is not what its name says (.gz: gzip; "
+            "otherwise UTF-8 text). Copy it again, or rename it."
+        ) from error
 
 
 def _open_text(path: Path) -> IO[str]:
@@ -239,8 +255,14 @@ def _read_cif_folder(path: Path, skipped: Counter[str]) -> Iterator[StructureRec
 
 
 def _read_cif_file(path: Path, skipped: Counter[str]) -> Iterator[StructureRecord]:
-    with _counting(skipped), _open_text(path) as text:
-        yield _from_cif(text.read(), path.name, {})
+    with _counting(skipped):
+        try:
+            with _open_text(path) as file:
+                text = file.read()
+        except _UNREADABLE as error:
+            # One bad file of a folder must not end the reading of the others.
+            raise _SkipRowError("file cannot be read as text") from error
+        yield _from_cif(text, path.name, {})
 
 
 def _from_cif(cif: str, name: str, metadata: Mapping[str, Any]) -> StructureRecord:

@@ -135,6 +135,29 @@ def test_unusable_paths_are_explained(tmp_path: Path) -> None:
         list(read_structures(tmp_path / "a.jsonl"))
 
 
+def test_damaged_files_are_explained(tmp_path: Path) -> None:
+    text = "\n".join(json.dumps(row(SALT)) for _ in range(50)).encode()
+    contents = {
+        "plain.jsonl.gz": text,
+        "plain.csv.gz": b"material_id,cif\n",
+        "cut.jsonl.gz": gzip.compress(text)[:-20],
+        "damaged.jsonl.gz": gzip.compress(text)[:20] + b"\xff" * 200,
+        "latin.jsonl": '{"id": "Å"}'.encode("latin-1"),
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match="cannot be read"):
+            list(read_structures(tmp_path / name))
+
+
+def test_an_unreadable_file_of_a_folder_is_counted(tmp_path: Path) -> None:
+    SALT.to(filename=str(tmp_path / "b.cif"))
+    (tmp_path / "a.cif").write_bytes(b"\xff\xfe\xfa")
+    skipped: Counter[str] = Counter()
+    assert [r.id for r in read_structures(tmp_path, skipped)] == ["b.cif"]
+    assert skipped == {"file cannot be read as text": 1}
+
+
 def test_formulas_have_one_form() -> None:
     assert canonical_formula({30: 2, 15: 4, 16: 12}) == "P2S6Zn1"
     assert parse_formula("Zn(PS3)2") == parse_formula("S12Zn2P4") == "P2S6Zn1"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from chggen_kit.errors import CheckpointError, InputError
 from chggen_kit.state import CrystalBatch, Known
@@ -101,14 +103,90 @@ def test_wrong_shapes(checkpoint: Path) -> None:
         ({"format": "another"}, "not 'chggen-nequip-1'"),
         ({"architecture": {}}, "header"),
         ({"architecture": {**SMALL.to_dict(), "colour": 1}}, "header"),
+        ({"architecture": [1]}, "header"),
         ({"elements": ["x"]}, "header"),
+        ({"elements": []}, "header"),
+        ({"elements": [11, 104]}, "header"),
         ({"sigma_min": "small"}, "header"),
+        ({"sigma_min": "0.01"}, "header"),
+        ({"sigma_min": 0}, "header"),
+        ({"sigma_min": 3.0}, "header"),
+        ({"sigma_max": float("inf")}, "header"),
+        ({"sigma_max": 10**400}, "header"),
+        ({"max_atoms": 0}, "header"),
+        ({"max_atoms": 2.5}, "header"),
+        ({"facts": []}, "header"),
     ],
 )
 def test_other_header(checkpoint: Path, header: dict[str, object], message: str) -> None:
     rewrite(checkpoint, header=header)
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize("name", sorted(SMALL.to_dict()))
+def test_no_default_stands_in_for_a_missing_hyper_parameter(checkpoint: Path, name: str) -> None:
+    incomplete = {key: value for key, value in SMALL.to_dict().items() if key != name}
+    rewrite(checkpoint, header={"architecture": incomplete})
+    with pytest.raises(CheckpointError, match=name):
+        load_checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cutoff": 0},
+        {"cutoff": -5.0},
+        {"cutoff": "5"},
+        {"cutoff": True},
+        {"cutoff": float("nan")},
+        {"mean_neighbours": 0},
+        {"mean_neighbours": -1.0},
+        {"hidden": []},
+        {"hidden": [8, 0]},
+        {"hidden": [8, 4.0]},
+        {"hidden": [8]},
+        {"hidden": [8, 10**9]},
+        {"hidden": "84"},
+        {"hidden": [8] * 20},
+        {"layers": 0},
+        {"layers": 10**9},
+        {"n_bessel": 10.0},
+    ],
+    ids=str,
+)
+def test_hyper_parameters_out_of_range(checkpoint: Path, changes: dict[str, object]) -> None:
+    rewrite(checkpoint, header={"architecture": {**SMALL.to_dict(), **changes}})
+    with pytest.raises(CheckpointError, match=next(iter(changes))):
+        load_checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x.double(), "is float64"),
+        (lambda x: x.half(), "is float16"),
+        (lambda x: torch.full_like(x, float("nan")), "not finite"),
+        (lambda x: torch.full_like(x, float("inf")), "not finite"),
+    ],
+)
+def test_weights_are_finite_float32(checkpoint: Path, change: Callable[[Tensor], Tensor], message: str) -> None:
+    with safe_open(checkpoint, "pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        metadata = file.metadata()
+    weights["species_features.weight"] = change(weights["species_features.weight"])
+    checkpoint.write_bytes(save(weights, metadata=metadata))
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(checkpoint)
+
+
+def test_checkpoints_are_float32_whatever_the_default(checkpoint: Path) -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        network = load_checkpoint(checkpoint).network
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {weight.dtype for weight in network.parameters()} == {torch.float32}
 
 
 def test_checksum(checkpoint: Path) -> None:

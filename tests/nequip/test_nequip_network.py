@@ -38,6 +38,16 @@ def predict(network: ScoreNetwork, batch: CrystalBatch) -> Tensor:
         return network(batch.species, batch.crystal_index, graph, sigma)
 
 
+def test_the_noise_level_decides_what_is_predicted(network: ScoreNetwork) -> None:
+    batch = rattled(perovskite(38, 22, 8, 3.91)).to(dtype=torch.float32)
+    graph = build_graph(batch.frac_coords, batch.lattice, batch.num_atoms, CUTOFF)
+    with torch.no_grad():
+        low, high = (network(batch.species, batch.crystal_index, graph, torch.tensor([sigma])) for sigma in (0.05, 1.0))
+        embedded = network.noise(torch.tensor([0.05, 1.0]))
+    assert float((low - high).norm()) > 0.01 * float(low.norm())
+    assert float((embedded[0] - embedded[1]).norm()) > 0.1 * float(embedded[0].norm())
+
+
 def assert_equal(a: Tensor, b: Tensor) -> None:
     assert float((a - b).abs().max()) < TOLERANCE * float(a.abs().max())
 

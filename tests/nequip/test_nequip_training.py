@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import pickle
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 
 from chggen_kit.errors import CheckpointError, InputError, RunDirectoryError
 from chggen_kit.io.readers import StructureRecord, parse_formula
 from chggen_kit.state import CrystalBatch
-from chggen_kit.testing.crystals import caesium_chloride, rocksalt, textbook_crystals
-from chggen_nequip.checkpoint import load_checkpoint
+from chggen_kit.testing.crystals import rocksalt, textbook_crystals
 from chggen_nequip.dataset import BatchPlan, CrystalSet, Selection, generator_of
 from chggen_nequip.held_out import read_held_out
 from chggen_nequip.network import Architecture
 from chggen_nequip.objective import add_noise, log_uniform, relative_errors
-from chggen_nequip.train_command import command
 from chggen_nequip.training import Training, TrainingOptions, TrainingSettings
 
 SMALL = Architecture(hidden=(8, 4), layers=1, cutoff=4.0)
@@ -32,17 +27,6 @@ OPTIONS = TrainingOptions(architecture=SMALL, steps=6, seed=3, batch_atoms=30, w
 @pytest.fixture(scope="module")
 def crystals() -> CrystalSet:
     return CrystalSet(textbook_crystals().to(dtype=torch.float32))
-
-
-def row(name: str, batch: CrystalBatch, **metadata: object) -> dict[str, object]:
-    """One line of a JSON-lines data set."""
-    return {
-        "id": name,
-        "lattice": batch.lattice[0].tolist(),
-        "species": batch.species.tolist(),
-        "frac_coords": batch.frac_coords.tolist(),
-        **metadata,
-    }
 
 
 def train(out: Path, crystals: CrystalSet, *, stop_at: int | None = None, **changes: object) -> Training:
@@ -132,6 +116,45 @@ def test_training_lowers_the_error(tmp_path: Path) -> None:
     assert "0.3" in json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])["relative_errors"]
 
 
+def test_the_average_follows_its_recursion(tmp_path: Path, crystals: CrystalSet) -> None:
+    """m <- m + w (x - m) with w = 1 - min(0.999, n / (n + 100)): here 100 / 101, 100 / 102, 100 / 103."""
+    training = Training(OPTIONS, TrainingSettings(out=tmp_path))
+    expected = [parameter.detach().clone() for parameter in training.network.parameters()]
+    start = [parameter.clone() for parameter in expected]
+
+    def report(step: int, metrics: dict[str, object]) -> None:
+        del metrics
+        weight = 1 - step / (step + 100)
+        for mean, parameter in zip(expected, training.network.parameters(), strict=True):
+            mean.lerp_(parameter.detach(), weight)
+
+    training.run(crystals, None, report=report)
+    for mean, average in zip(expected, training.average.parameters(), strict=True):
+        torch.testing.assert_close(average, mean, rtol=1e-5, atol=1e-7)
+    for other in (list(training.network.parameters()), start):
+        assert any(not torch.equal(a, b) for a, b in zip(training.average.parameters(), other, strict=True))
+
+
+def test_a_huge_gradient_is_clipped(tmp_path: Path, crystals: CrystalSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(OPTIONS, TrainingSettings(out=tmp_path))
+    norms = []
+    step = training.optimizer.step
+
+    def watched(*arguments: object) -> object:
+        gradients = [p.grad.flatten() for p in training.network.parameters() if p.grad is not None]
+        norms.append(float(torch.cat(gradients).norm()))
+        return step(*arguments)
+
+    monkeypatch.setattr(training.optimizer, "step", watched)
+    with torch.no_grad():
+        for weight in training.network.output_itself.parameters():
+            weight.mul_(1e6)
+    training.run(crystals, None, report=lambda *_: None)
+    assert len(norms) == OPTIONS.steps
+    assert norms[0] == pytest.approx(OPTIONS.clip, rel=1e-3)
+    assert max(norms) <= OPTIONS.clip * 1.001
+
+
 def test_learning_rate_rises_holds_and_falls() -> None:
     options = TrainingOptions(steps=1000, warm_up=100, decay=0.5, learning_rate=1.0)
     assert options.rate(0) == pytest.approx(0.01)
@@ -211,6 +234,36 @@ def test_selection_names_its_reasons() -> None:
     assert Selection(named_split_only=True).reason_against(record(salt)) == "other split"
 
 
+def test_rows_that_the_network_cannot_take_have_a_reason() -> None:
+    selection = Selection()
+    assert selection.reason_against(record(rocksalt(104, 8, 5.0))) == "element beyond Z = 103"
+    assert selection.reason_against(record(rocksalt(103, 8, 5.0))) is None
+    for energy in ("unknown", [], {}, "0,02"):
+        reason = selection.reason_against(record(rocksalt(11, 17, 5.64), e_above_hull=energy))
+        assert reason == "e_above_hull is not a number", energy
+    assert selection.reason_against(record(rocksalt(11, 17, 5.64), e_above_hull="0.02")) is None
+
+
+@pytest.mark.parametrize(
+    "changes", [{"learning_rate": 0}, {"learning_rate": float("nan")}, {"decay": 2}, {"sigma_max": 0.01}], ids=str
+)
+def test_options_out_of_range_are_refused(changes: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=next(iter(changes))):
+        TrainingOptions(**changes)  # type: ignore[arg-type]
+
+
+def test_an_unknown_precision_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="bf16-mixed"):
+        Training(OPTIONS, TrainingSettings(out=tmp_path, precision="8"))
+
+
+def test_a_run_beyond_the_last_step_is_not_continued(tmp_path: Path, crystals: CrystalSet) -> None:
+    train(tmp_path / "run", crystals, stop_at=4)
+    fewer = TrainingOptions(architecture=SMALL, steps=3, seed=3, batch_atoms=30, warm_up=2)
+    with pytest.raises(InputError, match="step 4"):
+        Training(fewer, TrainingSettings(out=tmp_path / "run")).resume()
+
+
 def test_shipped_list_holds_the_showcase_and_benchmark_formulas() -> None:
     formulas = read_held_out()
     assert len(formulas) > 10_000
@@ -228,39 +281,6 @@ def test_lists_of_formulas_are_read_in_any_notation(tmp_path: Path) -> None:
         read_held_out(path)
     with pytest.raises(InputError, match="no list"):
         read_held_out(tmp_path / "nothing.txt")
-
-
-def test_the_command_trains_and_leaves_held_out_formulas_out(tmp_path: Path) -> None:
-    rows = [
-        row("salt", rocksalt(11, 17, 5.64), suggested_split="train"),
-        row("kept-apart", rocksalt(3, 9, 4.03), suggested_split="train"),
-        row("caesium", caesium_chloride(55, 17, 4.12)),
-        row("judge", rocksalt(19, 35, 6.6), suggested_split="val"),
-    ]
-    data, held_out = tmp_path / "rows.jsonl.gz", tmp_path / "held_out.txt"
-    data.write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
-    held_out.write_text("LiF\n")
-    arguments = [
-        "--data", str(data), "--out", str(tmp_path / "run"), "--held-out", str(held_out), "--hidden", "8,4",
-        "--layers", "1", "--save-every", "2",
-    ]  # fmt: skip
-    first = CliRunner().invoke(command, [*arguments, "--steps", "2"], catch_exceptions=False)
-    assert first.exit_code == 0, first.output
-    assert "Training on 2 structures" in first.output
-    assert "'held-out formula': 1" in first.output
-    assert "relative errors" in first.output
-    checkpoint = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
-    assert checkpoint.elements == {11, 17, 55}
-    second = CliRunner().invoke(command, [*arguments, "--steps", "4"], catch_exceptions=False)
-    assert "Going on from step 2" in second.output
-    assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").facts["step"] == 4
-    steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert all(a <= b for a, b in pairwise(steps))
-    for wrong in (["--hidden", "8,x"], ["--sigma-min", "3"], ["--validation-split", "train"]):
-        refused = CliRunner().invoke(command, [*arguments, "--out", str(tmp_path / "wrong"), *wrong])
-        assert refused.exit_code == 2, refused.output
-    with pytest.raises(RunDirectoryError, match="other data"):
-        CliRunner().invoke(command, [*arguments, "--max-atoms", "9"], catch_exceptions=False)
 
 
 def test_noisy_coordinates_are_folded_before_the_graph_is_built(crystals: CrystalSet) -> None:
