@@ -62,9 +62,11 @@ class Selection:
             return f"more than {self.max_atoms} atoms"
         if int(record.species.max()) > MAX_ATOMIC_NUMBER:
             return f"element beyond Z = {MAX_ATOMIC_NUMBER}"
-        if not self.min_volume <= record.volume_per_atom <= self.max_volume:
-            return "implausible volume"
-        return self._energy_reason(record) or self._formula_reason(record)
+        return self._energy_reason(record) or self._volume_reason(record) or self._formula_reason(record)
+
+    def _volume_reason(self, record: StructureRecord) -> str | None:
+        plausible = self.min_volume <= record.volume_per_atom <= self.max_volume
+        return None if plausible else "implausible volume"
 
     def _formula_reason(self, record: StructureRecord) -> str | None:
         if record.formula in self.held_out:
