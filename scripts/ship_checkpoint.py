@@ -15,37 +15,78 @@ from typing import Any
 import click
 
 from chggen_nequip.checkpoint import load_checkpoint, save_checkpoint
+from chggen_nequip.dataset import Selection
+from chggen_nequip.held_out import fingerprint, read_held_out
 from chggen_nequip.model import SHIPPED
 
 LICENCE = "CC BY 4.0 (trained on Materials Project data)"
-SOURCE = (
-    "structures in primitive cells: all but 528 from the Materials Project (materialsproject.org, CC BY 4.0), the rest "
-    "from JARVIS (NIST), AFLOW prototypes, OBELiX (CC BY 4.0) and test data of open-source packages"
-)
 LIMITS = (
     "Generates coordinates in a given cell with given species; it proposes neither cells nor compositions.",
-    "Trained on bulk, ordered, near-stable crystals at their relaxed density, and on nothing else.",
-    "Sees 5 Å around each atom, passed on five times; it has no notion of charge or of long-range order.",
-    "Above 1 Å of noise its error is close to that of predicting zero: sites are decided between 1 and 0.3 Å.",
+    "It has no notion of charge or of long-range order.",
 )
+_BLIND = 0.85
+"""Relative error above which a prediction is hardly better than zero."""
+
+
+def source_sentence(selection: dict[str, Any], given: str) -> str:
+    """Where the structures come from: what was given, else the counts by the rows' own `source`, else the files."""
+    if given:
+        return given
+    counts = selection.get("sources") or {}
+    files = ", ".join(Path(path).name for path, _ in selection["request"]["data"])
+    rows = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    return f"structures of {files}" + (f" (sources: {rows})" if rows else "")
+
+
+def selection_sentence(selection: dict[str, Any]) -> str:
+    """Which structures were used."""
+    request = selection["request"]
+    low, high = selection.get("volume_per_atom_A3", (Selection.min_volume, Selection.max_volume))
+    shipped = read_held_out()
+    # Runs before the checksum was noted have the name of the list, None for the shipped one.
+    ours = request.get("held_out_sha256") == fingerprint(shipped) or request.get("held_out") == "None"
+    name = "the shipped list held_out_formulas.txt.gz" if ours else "the run's own list"
+    return (
+        f"split {request['split']}; at most {request['max_atoms']} atoms; energy above the hull below "
+        f"{request['max_above_hull']} eV/atom or unknown; {low:g} to {high:g} Å^3 per atom; no formula of {name} "
+        f"({request['held_out_formulas']} formulas)"
+    )
+
+
+def limit_sentences(architecture: dict[str, Any], max_atoms: int, errors: dict[str, float]) -> list[str]:
+    """What the network cannot do, from its architecture, its training set and what was measured."""
+    limits = [
+        *LIMITS,
+        f"Sees {architecture['cutoff']:g} Å around each atom, passed on {architecture['layers'] + 1} times.",
+        f"Trained on crystals of at most {max_atoms} atoms.",
+    ]
+    blind = [sigma for sigma, error in errors.items() if error > _BLIND]
+    if blind:
+        limits.append(
+            f"At {' and '.join(blind)} Å of noise its relative error is above {_BLIND}; predicting zero has 1."
+        )
+    return limits
 
 
 @click.command()
 @click.argument("run", type=click.Path(exists=True, path_type=Path))
 @click.argument("measured", type=click.Path(exists=True, path_type=Path))
 @click.option("--minutes", type=int, required=True, help="Training time, one CPU core.")
+@click.option("--source", default="", help="Where the structures come from, instead of what the rows say.")
 @click.option("--status", default="", help="A remark for the card.")
-def main(run: Path, measured: Path, minutes: int, status: str) -> None:
+def main(run: Path, measured: Path, minutes: int, source: str, status: str) -> None:
     """Write weights, card.json and card.md into the package."""
     checkpoint = load_checkpoint(run / "checkpoint.safetensors")
     selection = json.loads((run / "data.json").read_text())
     request, options = selection["request"], dict(checkpoint.facts["options"])
+    metrics = json.loads(measured.read_text())
     steps = int(checkpoint.facts["step"])
     facts = {"licence": LICENCE, "options": options, "step": steps, "crystals": checkpoint.facts["crystals"]}
     save_checkpoint(replace(checkpoint, facts=facts), SHIPPED)
     shipped = load_checkpoint(SHIPPED)
+    files = " ".join(f"--data {Path(path).name}" for path, _ in request["data"])
     command = (
-        f"chggen train nequip --data structures.jsonl.gz --out RUN --seed {options['seed']} --steps {options['steps']} "
+        f"chggen train nequip {files} --out RUN --seed {options['seed']} --steps {options['steps']} "
         f"--decay {options['decay']}"
     )
     card: dict[str, Any] = {
@@ -54,22 +95,20 @@ def main(run: Path, measured: Path, minutes: int, status: str) -> None:
         "parameters": sum(p.numel() for p in shipped.network.parameters()),
         "licence": LICENCE,
         "training_set": {
-            "source": SOURCE,
+            "source": source_sentence(selection, source),
             "structures": selection["used"],
-            "selection": f"split {request['split']}; at most {request['max_atoms']} atoms; energy above the hull below "
-            f"{request['max_above_hull']} eV/atom or unknown; 3 to 90 Å^3 per atom; no formula of the shipped list "
-            f"held_out_formulas.txt.gz ({request['held_out_formulas']} formulas: every formula of the validation and "
-            "test rows, of the 15 compounds of the DiffCSP-USPEX comparison, and Li5Si2, Li2Si, Li4Si, Li13Si4, "
-            "ZnP2S6, Zn2P2S7)",
+            "selection": selection_sentence(selection),
             "left_out": selection["left_out"],
             "elements": len(shipped.elements),
         },
         "training": {"command": command, "seed": options["seed"], "steps": steps, "core_minutes": minutes},
         "architecture": shipped.network.architecture.to_dict(),
         "noise_range_A": [shipped.sigma_min, shipped.sigma_max],
-        "metrics": json.loads(measured.read_text()),
+        "metrics": metrics,
         "metrics_command": f"python scripts/measure_denoising.py {SHIPPED.name} structures.jsonl.gz",
-        "limits": list(LIMITS),
+        "limits": limit_sentences(
+            shipped.network.architecture.to_dict(), shipped.max_atoms, metrics["relative_errors"]
+        ),
         "status": status,
     }
     SHIPPED.with_suffix(".json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")

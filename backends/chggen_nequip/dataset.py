@@ -22,6 +22,11 @@ from chggen_nequip.network import MAX_ATOMIC_NUMBER
 _LOG = logging.getLogger(__name__)
 
 
+def split_of(record: StructureRecord) -> object:
+    """The split that a row names, or None."""
+    return record.metadata.get("suggested_split", record.metadata.get("split")) or None
+
+
 @dataclass(frozen=True)
 class Selection:
     """Which structures of a data set to use.
@@ -35,6 +40,7 @@ class Selection:
         max_volume: largest volume per atom in Å^3; others are taken for damaged rows (hydrogen at 200 GPa has 2,
             xenon 60).
         named_split_only: whether to leave out rows that name no split.
+        validation_formulas: formulas of the validation rows, left out too.
     """
 
     split: str | None = "train"
@@ -44,10 +50,11 @@ class Selection:
     min_volume: float = 3.0
     max_volume: float = 90.0
     named_split_only: bool = False
+    validation_formulas: frozenset[str] = frozenset()
 
     def reason_against(self, record: StructureRecord) -> str | None:
         """Why `record` is left out, or None."""
-        split = record.metadata.get("suggested_split", record.metadata.get("split")) or None
+        split = split_of(record)
         fits = split == self.split or (split is None and not self.named_split_only)
         if self.split is not None and not fits:
             return "other split"
@@ -55,9 +62,16 @@ class Selection:
             return f"more than {self.max_atoms} atoms"
         if int(record.species.max()) > MAX_ATOMIC_NUMBER:
             return f"element beyond Z = {MAX_ATOMIC_NUMBER}"
-        if not self.min_volume <= record.volume_per_atom <= self.max_volume:
-            return "implausible volume"
-        return self._energy_reason(record) or ("held-out formula" if record.formula in self.held_out else None)
+        return self._energy_reason(record) or self._volume_reason(record) or self._formula_reason(record)
+
+    def _volume_reason(self, record: StructureRecord) -> str | None:
+        plausible = self.min_volume <= record.volume_per_atom <= self.max_volume
+        return None if plausible else "implausible volume"
+
+    def _formula_reason(self, record: StructureRecord) -> str | None:
+        if record.formula in self.held_out:
+            return "held-out formula"
+        return "formula of a validation row" if record.formula in self.validation_formulas else None
 
     def _energy_reason(self, record: StructureRecord) -> str | None:
         energy = record.metadata.get("e_above_hull")
@@ -131,19 +145,38 @@ class CrystalSet:
 
 def select_structures(paths: Sequence[Path], selection: Selection) -> tuple[list[StructureRecord], dict[str, int]]:
     """Structures of all `paths` that `selection` lets through, and counts of the others by reason."""
+    records, unreadable = read_all(paths)
+    kept, left_out = select_records(records, selection)
+    return kept, dict(Counter(left_out) + unreadable)
+
+
+def read_all(paths: Sequence[Path]) -> tuple[list[StructureRecord], Counter[str]]:
+    """Structures of all `paths`, and counts of the rows that cannot be used by reason."""
+    unreadable: Counter[str] = Counter()
+    return [record for path in paths for record in read_structures(path, unreadable)], unreadable
+
+
+def select_records(
+    records: Iterable[StructureRecord], selection: Selection
+) -> tuple[list[StructureRecord], dict[str, int]]:
+    """Those of `records` that `selection` lets through, and counts of the others by reason."""
     kept: list[StructureRecord] = []
     left_out: Counter[str] = Counter()
-    unreadable: Counter[str] = Counter()
-    for path in paths:
-        for record in read_structures(path, unreadable):
-            reason = selection.reason_against(record)
-            if reason is None:
-                kept.append(record)
-            else:
-                left_out[reason] += 1
-    left_out.update(unreadable)
+    for record in records:
+        reason = selection.reason_against(record)
+        if reason is None:
+            kept.append(record)
+        else:
+            left_out[reason] += 1
     _LOG.info("using %d structures; left out: %s", len(kept), dict(left_out))
     return kept, dict(left_out)
+
+
+def sample_formulas(records: Iterable[StructureRecord], *, share: float, at_most: int) -> frozenset[str]:
+    """A share of the formulas of `records` (rounded down), drawn with a fixed seed: the same ones every time."""
+    formulas = sorted({record.formula for record in records})
+    order = torch.randperm(len(formulas), generator=generator_of(0, "validation formulas", 0)).tolist()
+    return frozenset(formulas[i] for i in order[: min(int(share * len(formulas)), at_most)])
 
 
 def sample_records(records: Sequence[StructureRecord], count: int) -> list[StructureRecord]:

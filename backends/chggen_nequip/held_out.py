@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from chggen_kit.errors import InputError
@@ -31,3 +33,8 @@ def read_held_out(path: Path | None = None) -> frozenset[str]:
     formulas = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     # The shipped list is canonical already, and parsing its thousands of formulas would take seconds.
     return frozenset(formulas) if path is None else frozenset(parse_formula(f) for f in formulas)
+
+
+def fingerprint(formulas: Iterable[str]) -> str:
+    """SHA-256, hexadecimal, of a set of formulas in canonical form."""
+    return hashlib.sha256("\n".join(sorted(formulas)).encode()).hexdigest()

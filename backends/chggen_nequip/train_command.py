@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +15,6 @@ if TYPE_CHECKING:
     from chggen_nequip.network import Architecture
     from chggen_nequip.training import Training, TrainingOptions
 
-_LOG = logging.getLogger(__name__)
-_VALIDATION_ROWS = 512
-_VALIDATION_ATOMS = 20
-"""Errors per noise level are measured on at most this many structures of at most this many atoms."""
 _PATH = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, exists=True)
 
@@ -40,6 +35,13 @@ _FILE = click.Path(path_type=Path, exists=True)
 )
 @click.option("--split", default="train", show_default=True, help="Rows to train on, where rows name a split.")
 @click.option("--validation-split", default="val", show_default=True, help="Rows to measure the error on.")
+@click.option(
+    "--validation-data",
+    type=_FILE,
+    default=None,
+    help="Structures to measure the error on (default: rows of the validation split in --data; where no row names a "
+    "split, those of 5 % of the formulas).",
+)
 @click.option(
     "--held-out",
     type=_FILE,
@@ -92,6 +94,9 @@ def command(
     """
     import torch
 
+    if given["validation_data"] is None and given["validation_split"] == given["split"]:
+        raise click.BadParameter("must differ from --split.", param_hint="--validation-split")
+    from chggen_nequip.run_data import prepare
     from chggen_nequip.run_directory import check_directory
 
     if not given["sigma_min"] < given["sigma_max"]:
@@ -122,15 +127,24 @@ def command(
     )
     check_directory(out)
     out.mkdir(parents=True, exist_ok=True)
-    crystals, validation = _data(data, out, given)
+    crystals, validation, note, fresh = prepare(data, out, given)
+    if fresh:
+        click.echo(f"Training on {note['used']} structures; left out: {note['left_out']}.")
+        click.echo(f"Validation on {note['validation']} structures: {note['validation_source']}.")
+    if validation is None:
+        click.echo(
+            "Warning: there is no validation row, so errors by noise level are not measured. Give --validation-data.",
+            err=True,
+        )
     training = Training(options, settings)
     if (out / "state.pt").exists():
         training.resume()
         click.echo(f"Going on from step {training.step} in {out}.")
+    facts = {"data": [p.name for p in data], "crystals": len(crystals)}
     # Weights that have decayed to denormal numbers make a CPU crawl. The mode is the process's, so it is put back.
     torch.set_flush_denormal(True)
     try:
-        _train(training, options, crystals, validation, {"data": [p.name for p in data], "crystals": len(crystals)})
+        _train(training, options, crystals, validation, facts)
     finally:
         torch.set_flush_denormal(False)
 
@@ -190,52 +204,3 @@ def _channels(hidden: str) -> tuple[int, ...]:
             f"{hidden!r} is not a list of positive numbers such as 64,32,16.", param_hint="--hidden"
         )
     return channels
-
-
-def _data(paths: tuple[Path, ...], out: Path, given: dict[str, Any]) -> tuple[CrystalSet, CrystalBatch | None]:
-    """Training crystals (cached in `out` as tensors) and validation crystals."""
-    from chggen_kit.errors import RunDirectoryError
-    from chggen_nequip.dataset import CrystalSet, Selection, select_structures
-    from chggen_nequip.held_out import read_held_out
-    from chggen_nequip.run_directory import CRYSTALS_FILE, VALIDATION_FILE, read_note, write_note
-
-    held_out = read_held_out(given["held_out"])
-    request = {
-        "data": [[str(p.resolve()), p.stat().st_size] for p in paths],
-        "split": given["split"],
-        "validation_split": given["validation_split"],
-        "max_atoms": given["max_atoms"],
-        "max_above_hull": given["max_above_hull"],
-        "held_out": str(given["held_out"]),
-        "held_out_formulas": len(held_out),
-    }
-    cache, held = out / CRYSTALS_FILE, out / VALIDATION_FILE
-    saved = read_note(out)
-    if saved is not None:
-        if saved["request"] != request:
-            raise RunDirectoryError(
-                f"{out} holds a run on other data: {saved['request']}. Give the same data and selection to go on with "
-                "it, or another --out."
-            )
-    else:
-        selection = Selection(given["split"], given["max_atoms"], given["max_above_hull"], held_out)
-        records, left_out = select_structures(paths, selection)
-        CrystalSet.from_records(records).save(cache)
-        validation = _validation_records(paths, given)
-        held.unlink(missing_ok=True)
-        if validation:
-            CrystalSet.from_records(validation).save(held)
-        # Last: a directory with this file is prepared.
-        write_note(out, {"request": request, "used": len(records), "left_out": left_out, "validation": len(validation)})
-        click.echo(f"Training on {len(records)} structures; left out: {left_out}.")
-    crystals = CrystalSet.load(cache)
-    return crystals, CrystalSet.load(held).batch if held.exists() else None
-
-
-def _validation_records(paths: tuple[Path, ...], given: dict[str, Any]) -> list[Any]:
-    from chggen_nequip.dataset import Selection, sample_records, select_structures
-
-    if given["validation_split"] == given["split"]:
-        raise click.BadParameter("must differ from --split.", param_hint="--validation-split")
-    selection = Selection(given["validation_split"], _VALIDATION_ATOMS, given["max_above_hull"], named_split_only=True)
-    return sample_records(select_structures(paths, selection)[0], _VALIDATION_ROWS)

@@ -8,12 +8,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from chggen_kit.errors import ChggenError, InputError, RunDirectoryError
 from chggen_kit.state import CrystalBatch
 from chggen_kit.testing.crystals import caesium_chloride, rocksalt
 from chggen_nequip.checkpoint import load_checkpoint
+from chggen_nequip.dataset import CrystalSet
 from chggen_nequip.train_command import command
 
 QUICK = ("--hidden", "4,2", "--layers", "1", "--steps", "1", "--batch-atoms", "8")
@@ -141,3 +143,80 @@ def test_wrong_options_are_refused_before_anything_is_written(
     except ChggenError as error:
         assert isinstance(error, InputError)  # noqa: PT017 (click's errors are results, ours are raised)
     assert not (tmp_path / "run").exists()
+
+
+def test_another_list_of_held_out_formulas_is_another_run(tmp_path: Path, data: Path) -> None:
+    """Also a list of the same length, in the same file."""
+    held_out = tmp_path / "held_out.txt"
+    held_out.write_text("LiF\n")
+    assert run(data, tmp_path / "run", "--held-out", str(held_out)).exit_code == 0
+    held_out.rename(tmp_path / "moved.txt")
+    assert run(data, tmp_path / "run", "--held-out", str(tmp_path / "moved.txt")).exit_code == 0
+    held_out.write_text("KF\n")
+    with pytest.raises(RunDirectoryError, match="held_out_sha256"):
+        run(data, tmp_path / "run", "--held-out", str(held_out))
+
+
+def nothing(folder: Path) -> Path:
+    """A list of held-out formulas that none of our crystals has."""
+    path = folder / "nothing.txt"
+    path.write_text("H2O\n")
+    return path
+
+
+def note_of(out: Path) -> dict[str, object]:
+    note: dict[str, object] = json.loads((out / "data.json").read_text())
+    return note
+
+
+def test_formulas_of_validation_rows_are_left_out(tmp_path: Path) -> None:
+    rows = write_rows(
+        tmp_path / "rows.jsonl",
+        row("salt", rocksalt(11, 17, 5.64), suggested_split="train"),
+        row("same formula", caesium_chloride(55, 17, 4.12), suggested_split="train"),
+        row("judge", rocksalt(55, 17, 6.9), suggested_split="val"),
+    )
+    assert run(rows, tmp_path / "run", "--held-out", str(nothing(tmp_path))).exit_code == 0
+    note = note_of(tmp_path / "run")
+    assert (note["used"], note["validation"]) == (1, 1)
+    assert note["left_out"] == {"formula of a validation row": 1, "other split": 1}
+
+
+def test_validation_data_of_their_own(tmp_path: Path, data: Path) -> None:
+    judge = write_rows(tmp_path / "judge.jsonl", row("judge", rocksalt(55, 17, 6.9)), row("k", rocksalt(19, 35, 6.6)))
+    held_out = ("--held-out", str(nothing(tmp_path)))
+    result = run(data, tmp_path / "run", *held_out, "--validation-data", str(judge))
+    assert "relative errors" in result.output
+    note = note_of(tmp_path / "run")
+    assert (note["used"], note["validation"]) == (1, 2)
+    assert note["left_out"] == {"formula of a validation row": 1}
+    with pytest.raises(RunDirectoryError, match="validation_data"):
+        run(data, tmp_path / "run", *held_out)
+
+
+def test_formulas_are_held_out_where_no_row_names_a_split(tmp_path: Path) -> None:
+    pairs = [(m, x) for m in (3, 11, 19, 37, 55) for x in (9, 17, 35, 53, 47, 79)]
+    crystals = [row(f"{m}-{x}-{a}", rocksalt(m, x, a)) for m, x in pairs for a in (5.6, 5.7)]
+    held_out = nothing(tmp_path)
+    data = write_rows(tmp_path / "rows.jsonl", *crystals)
+    outs = [tmp_path / "run", tmp_path / "again"]
+    for out, seed in zip(outs, "12", strict=True):
+        result = run(data, out, "--held-out", str(held_out), "--seed", seed)
+        assert "relative errors" in result.output
+        note = note_of(out)
+        # 5 % of 30 formulas is one, and each has two rows.
+        assert (note["used"], note["validation"]) == (58, 2)
+        assert note["left_out"] == {"formula of a validation row": 2}
+    trained, judged = (CrystalSet.load(outs[0] / f"{name}.pt").batch for name in ("crystals", "validation"))
+    formulas = [
+        {tuple(sorted(set(b.select([i]).species.tolist()))) for i in range(b.n_crystals)} for b in (trained, judged)
+    ]
+    assert len(formulas[1]) == 1
+    assert not formulas[0] & formulas[1]
+    assert torch.equal(judged.species, CrystalSet.load(outs[1] / "validation.pt").batch.species)
+
+
+def test_an_empty_validation_set_is_a_warning(tmp_path: Path, data: Path) -> None:
+    result = run(data, tmp_path / "run")
+    assert "no validation row" in result.stderr
+    assert "--validation-data" in result.stderr
