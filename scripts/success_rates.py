@@ -7,14 +7,16 @@ same hosts, and prints a table with 95 % intervals (Wilson, a start counting as 
 from __future__ import annotations
 
 import argparse
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from math import sqrt
 from pathlib import Path
 from statistics import median
 
 import torch
+from pymatgen.core import Structure
 
+from chggen_kit.metrics.symmetry import SpaceGroup, is_symmetric, space_group
 from chggen_kit.workflow import RunResult, generate
 
 
@@ -48,6 +50,26 @@ def row(results: Sequence[RunResult], stage: str, label: str) -> str:
     return f"| {label} | {shares} | {median(energies):.3f} | {min(energies):.3f} | {median(steps):.0f} |"
 
 
+def fate(results: Sequence[RunResult]) -> str:
+    """Where the symmetry goes: inpainted structures, and their hosts alone, above P-1 as generated and as relaxed."""
+    counts: Counter[str] = Counter()
+    total = 0
+    for result in results:
+        for record in result.records:
+            if record.stage != "inpainted" or record.generated is None or record.relaxed is None:
+                continue
+            total += 1
+            for state, data in (("as generated", record.generated), ("relaxed", record.relaxed)):
+                whole = data.structure()
+                host = Structure.from_sites(whole.sites[: record.host_atoms])
+                for part, structure in (("whole", whole), ("host alone", host)):
+                    group = space_group(structure)
+                    if isinstance(group, SpaceGroup) and is_symmetric(group.number, result.config.excluded_groups):
+                        counts[f"{part}, {state}"] += 1
+    keys = [f"{part}, {state}" for state in ("as generated", "relaxed") for part in ("whole", "host alone")]
+    return "; ".join(f"{key}: {counts[key]} of {total}" for key in keys)
+
+
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -60,6 +82,7 @@ def main() -> None:
     torch.set_num_threads(1)  # the last bits, and so the hosts, depend on the number of threads
     print("| structures | symmetric (above P-1 at 0.1 Å) | median eV/atom | best eV/atom | median relaxation steps |")
     print("|---|---|---|---|---|")
+    fates = []
     for fmax in arguments.fmax:
         results = {
             sampler: [
@@ -78,6 +101,8 @@ def main() -> None:
         print(row(results["repaint"], "unconditional", f"unconditional, fmax {fmax}"))
         print(row(results["repaint"], "inpainted", f"inpainted, fmax {fmax}"))
         print(row(results["random"], "inpainted", f"random guests in the same hosts, fmax {fmax}"), flush=True)
+        fates += [f"{sampler}, fmax {fmax}: {fate(results[sampler])}" for sampler in results]
+    print("\nAbove P-1 at 0.1 Å:", *fates, sep="\n")
 
 
 if __name__ == "__main__":
