@@ -16,6 +16,9 @@ from chggen_nequip.graph import Graph, build_graph
 EVALUATION_SIGMAS = (0.03, 0.1, 0.3, 0.6, 1.0, 2.0)
 """Noise levels in Å at which errors are reported."""
 
+_LEVEL_BINS = 16
+_LEVEL_PACE = 0.01
+
 
 class NoisyBatch(NamedTuple):
     """Input and target of one training step.
@@ -48,6 +51,57 @@ class NoisyBatch(NamedTuple):
 def log_uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
     """`count` numbers, uniform in their logarithm between `low` and `high`."""
     return low * (high / low) ** torch.rand(count, generator=generator)
+
+
+def log_normal(count: int, low: float, high: float, median: float, spread: float, generator: torch.Generator) -> Tensor:
+    """`count` numbers whose logarithm is normal around log `median`, cut off at `low` and `high`.
+
+    Args:
+        count: how many.
+        low: smallest and
+        high: largest number.
+        median: of the distribution before it is cut off.
+        spread: standard deviation of the natural logarithm.
+        generator: of the numbers.
+
+    The distribution of noise levels of Karras et al., "Elucidating the design space of diffusion-based generative
+    models" (2022), table 1, drawn by inverting its cumulative distribution so that no draw is wasted.
+    """
+    bounds = torch.special.ndtr((torch.log(torch.tensor([low, high], dtype=torch.float64)) - math.log(median)) / spread)
+    uniform = bounds[0] + (bounds[1] - bounds[0]) * torch.rand(count, generator=generator, dtype=torch.float64)
+    return (median * torch.exp(spread * torch.special.ndtri(uniform))).clamp(low, high).float()
+
+
+class LevelWeights:
+    """Weights that make every noise level count alike: the inverse of its mean loss so far, up to a common factor.
+
+    The loss of a level is its relative error, near 1 where the noise has erased the crystal and far below where it
+    has not; unweighted, the hopeless levels drown the others. (The same idea as the learned uncertainty of Karras et
+    al., "Analyzing and improving the training dynamics of diffusion models" (2024), eq. 21, with a running mean in
+    bins of log sigma in place of a network.)
+
+    Args:
+        low: smallest and
+        high: largest noise level in Å.
+    """
+
+    def __init__(self, low: float, high: float) -> None:
+        self._low, self._ratio = math.log(low), math.log(high) - math.log(low)
+        self.means = torch.ones(_LEVEL_BINS)
+
+    def update(self, sigma: Tensor, loss: Tensor) -> Tensor:
+        """Weights `[n]` of atoms at levels `sigma` `[n]` Å with losses `loss` `[n]`, whose means are then taken in."""
+        place = (torch.log(sigma) - self._low) / self._ratio * _LEVEL_BINS
+        bins = place.long().clamp(0, _LEVEL_BINS - 1)
+        self.means = self.means.to(loss.device)
+        weights = 1 / self.means[bins]
+        count = torch.bincount(bins, minlength=_LEVEL_BINS)
+        total = torch.zeros_like(self.means).index_add_(0, bins, loss)
+        mean = total / count.clamp(min=1)
+        # A bin moves by the share of a batch that it got, so that rare levels are averaged over as many atoms.
+        pace = (_LEVEL_PACE * _LEVEL_BINS * count / max(sigma.shape[0], 1)).clamp(max=0.5)
+        self.means = torch.where(count > 0, self.means + pace * (mean - self.means), self.means)
+        return weights / weights.mean()
 
 
 def add_noise(batch: CrystalBatch, sigma: Tensor, cutoff: float, generator: torch.Generator) -> NoisyBatch:

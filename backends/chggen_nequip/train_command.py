@@ -56,6 +56,33 @@ _FILE = click.Path(path_type=Path, exists=True)
 @click.option("--cutoff", type=click.FloatRange(min=0, min_open=True), default=5.0, show_default=True, help="In Å.")
 @click.option("--sigma-min", type=click.FloatRange(min=0, min_open=True), default=0.01, show_default=True, help="In Å.")
 @click.option("--sigma-max", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True, help="In Å.")
+@click.option(
+    "--noise-median",
+    type=click.FloatRange(min=0, min_open=True),
+    default=None,
+    help="Median in Å of log-normal noise levels [log-uniform ones].",
+)
+@click.option(
+    "--noise-spread",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.2,
+    show_default=True,
+    help="Standard deviation of log sigma of log-normal levels.",
+)
+@click.option(
+    "--weighting",
+    type=click.Choice(["none", "level"]),
+    default="none",
+    show_default=True,
+    help="`level`: every noise level counts alike, whatever its loss.",
+)
+@click.option(
+    "--average-decay",
+    type=click.FloatRange(0, 1),
+    default=0.999,
+    show_default=True,
+    help="Decay a step of the moving average of the weights.",
+)
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="At its highest.")
 @click.option(
     "--decay",
@@ -107,7 +134,19 @@ def command(
         architecture=_architecture(hidden, given["layers"], given["cutoff"]),
         **{
             name: given[name]
-            for name in ("steps", "seed", "learning_rate", "decay", "batch_atoms", "sigma_min", "sigma_max")
+            for name in (
+                "steps",
+                "seed",
+                "learning_rate",
+                "decay",
+                "batch_atoms",
+                "sigma_min",
+                "sigma_max",
+                "noise_median",
+                "noise_spread",
+                "weighting",
+                "average_decay",
+            )
         },
     )
     settings = TrainingSettings(

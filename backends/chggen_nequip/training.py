@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from chggen_kit.errors import CheckpointError, InputError, RunDirectoryError, unknown_name
@@ -22,14 +23,13 @@ from chggen_nequip.checks import check_number
 from chggen_nequip.dataset import BatchPlan, CrystalSet, generator_of
 from chggen_nequip.metrics_log import metrics_log
 from chggen_nequip.network import Architecture, ScoreNetwork
-from chggen_nequip.objective import NoisyBatch, add_noise, log_uniform, relative_errors
+from chggen_nequip.objective import LevelWeights, NoisyBatch, add_noise, log_normal, log_uniform, relative_errors
 
 STATE_FILE = "state.pt"
 METRICS_FILE = "metrics.jsonl"
 CHECKPOINT_FILE = "checkpoint.safetensors"
 PRECISIONS: tuple[Literal["32-true", "bf16-mixed", "16-mixed"], ...] = ("32-true", "bf16-mixed", "16-mixed")
 """Fabric's names of those that keep the weights, and so the checkpoint, in float32."""
-_EMA_DECAY = 0.999
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,10 @@ class TrainingOptions:
         batch_atoms: most atoms in a batch.
         sigma_min: smallest and
         sigma_max: largest noise level in Å.
+        noise_median: median of log-normal noise levels in Å; None draws them log-uniform.
+        noise_spread: standard deviation of log sigma of log-normal levels.
+        weighting: `level` makes every noise level count alike (see `LevelWeights`), `none` every atom.
+        average_decay: decay a step of the moving average of the weights.
         clip: largest norm of the gradient.
 
     Raises:
@@ -61,12 +65,19 @@ class TrainingOptions:
     batch_atoms: int = 128
     sigma_min: float = 0.01
     sigma_max: float = 3.0
+    noise_median: float | None = None
+    noise_spread: float = 1.2
+    weighting: Literal["none", "level"] = "none"
+    average_decay: float = 0.999
     clip: float = 1.0
 
     def __post_init__(self) -> None:
         try:
-            for name in ("learning_rate", "sigma_min", "sigma_max", "clip"):
+            for name in ("learning_rate", "sigma_min", "sigma_max", "noise_spread", "clip"):
                 check_number(name, getattr(self, name), above=0)
+            if self.noise_median is not None:
+                check_number("noise_median", self.noise_median, above=0)
+            check_number("average_decay", self.average_decay, low=0, high=1)
             check_number("decay", self.decay, low=0, high=1)
             check_number("sigma_max", self.sigma_max, above=self.sigma_min)
         except (TypeError, ValueError) as error:
@@ -82,6 +93,13 @@ class TrainingOptions:
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return {**asdict(self), "architecture": self.architecture.to_dict()}
+
+    def noise_levels(self, count: int, generator: torch.Generator) -> Tensor:
+        """Noise levels of `count` crystals in Å `[count]`."""
+        low, high = self.sigma_min, self.sigma_max
+        if self.noise_median is None:
+            return log_uniform(count, low, high, generator)
+        return log_normal(count, low, high, self.noise_median, self.noise_spread, generator)
 
 
 @dataclass(frozen=True)
@@ -123,7 +141,7 @@ class StepBatches(Dataset[NoisyBatch]):
         step, options = self._first + item, self._options
         batch = self._crystals.batch.select(self._plan.crystals(step))
         generator = generator_of(options.seed, "noise", step)
-        sigma = log_uniform(batch.n_crystals, options.sigma_min, options.sigma_max, generator)
+        sigma = options.noise_levels(batch.n_crystals, generator)
         return add_noise(batch, sigma, options.architecture.cutoff, generator)
 
 
@@ -145,6 +163,7 @@ class Training:
         self.model, self.optimizer = self.fabric.setup(
             torch.compile(self.network, dynamic=True) if settings.compile_network else self.network, optimizer
         )
+        self.weights = LevelWeights(options.sigma_min, options.sigma_max)
         self.step = 0
 
     def _initial_network(self) -> ScoreNetwork:
@@ -178,7 +197,7 @@ class Training:
         started, first, smooth = time.monotonic(), self.step, math.nan
         with metrics_log(self.settings.out / METRICS_FILE, self.step) as write:
             for batch in self._batches(crystals):
-                loss = self._optimise(batch)
+                loss = self.optimise(batch)
                 smooth = loss if math.isnan(smooth) else 0.99 * smooth + 0.01 * loss
                 metrics: dict[str, Any] = {
                     "loss": loss,
@@ -203,11 +222,12 @@ class Training:
         for batch in loader:
             yield batch.to(self.fabric.device)
 
-    def _optimise(self, batch: NoisyBatch) -> float:
+    def optimise(self, batch: NoisyBatch) -> float:
+        """One step of the optimiser on `batch`; the loss before it."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.rate(self.step)
         predicted = self.model(batch.species, batch.crystal_index, batch.graph, batch.sigma)
-        loss = (predicted - batch.target).square().mean()
+        loss = self._loss(predicted, batch)
         if not bool(torch.isfinite(loss)):
             raise RunDirectoryError(
                 f"The loss is {float(loss)} at step {self.step}. Lower the learning rate, and start again from the "
@@ -218,10 +238,16 @@ class Training:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.step += 1
-        weight = 1 - min(_EMA_DECAY, self.step / (self.step + 100))
+        weight = 1 - min(self.options.average_decay, self.step / (self.step + 100))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), weight)
         return float(loss.detach())
+
+    def _loss(self, predicted: Tensor, batch: NoisyBatch) -> Tensor:
+        by_atom = (predicted - batch.target).square().mean(dim=1)
+        if self.options.weighting == "level":
+            by_atom = by_atom * self.weights.update(batch.sigma[batch.crystal_index], by_atom.detach().float())
+        return by_atom.mean()
 
     def validate(self, batch: CrystalBatch) -> dict[str, float]:
         """Relative errors of the averaged network."""
@@ -238,6 +264,7 @@ class Training:
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "level_means": self.weights.means,
         }
         temporary = out / f".{STATE_FILE}.partial"
         torch.save(state, temporary)
@@ -274,6 +301,7 @@ class Training:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.weights.means = state["level_means"]
         self.step = int(state["step"])
 
     def export(self, path: Path, crystals: CrystalSet, facts: dict[str, Any]) -> None:

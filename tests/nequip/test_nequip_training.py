@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from chggen_kit.testing.crystals import rocksalt, textbook_crystals
 from chggen_nequip.dataset import BatchPlan, CrystalSet, Selection, generator_of
 from chggen_nequip.held_out import read_held_out
 from chggen_nequip.network import Architecture
-from chggen_nequip.objective import add_noise, log_uniform, relative_errors
+from chggen_nequip.objective import LevelWeights, add_noise, log_normal, log_uniform, relative_errors
 from chggen_nequip.training import Training, TrainingOptions, TrainingSettings
 
 SMALL = Architecture(hidden=(8, 4), layers=1, cutoff=4.0)
@@ -295,3 +296,26 @@ def test_noisy_coordinates_are_folded_before_the_graph_is_built(crystals: Crysta
         for noisy in (a, b)
     ]
     torch.testing.assert_close(lengths[0], lengths[1], rtol=1e-4, atol=1e-4)
+
+
+def test_log_normal_levels_have_the_distribution_of_the_cut_off_normal() -> None:
+    sigma = log_normal(40_000, 0.01, 3.0, 0.2, 1.2, torch.Generator().manual_seed(0))
+    assert float(sigma.min()) >= 0.01
+    assert float(sigma.max()) <= 3.0
+    normal = torch.distributions.Normal(math.log(0.2), 1.2)
+    low, high = (float(normal.cdf(torch.tensor(math.log(x)))) for x in (0.01, 3.0))
+    for level in (0.05, 0.2, 1.0):
+        expected = (float(normal.cdf(torch.tensor(math.log(level)))) - low) / (high - low)
+        assert float((sigma < level).double().mean()) == pytest.approx(expected, abs=0.01)
+
+
+def test_level_weights_make_levels_count_alike() -> None:
+    weights = LevelWeights(0.01, 3.0)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(600):
+        sigma = log_uniform(64, 0.01, 3.0, generator)
+        loss = torch.where(sigma > 1, 0.9, 0.1) * (0.5 + torch.rand(64, generator=generator))
+        given = weights.update(sigma, loss)
+        assert float(given.mean()) == pytest.approx(1)
+    ratio = given[sigma < 0.7].mean() / given[sigma > 1.5].mean()
+    assert float(ratio) == pytest.approx(9, rel=0.15)
