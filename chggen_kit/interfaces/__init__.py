@@ -1,7 +1,7 @@
 """The contracts between the parts of the kit."""
 
 from chggen_kit.interfaces.potential import Evaluation, Potential, PotentialInfo
-from chggen_kit.interfaces.processes import FieldDraws, KernelOptions, NoiseProcess, Step
+from chggen_kit.interfaces.processes import FieldDraws, KernelOptions, NoiseMetric, NoiseProcess, Step
 from chggen_kit.interfaces.refiner import HostRefiner, RefinedHost
 from chggen_kit.interfaces.relaxer import Relaxation, Relaxer
 from chggen_kit.interfaces.sampler import CrystalId, Progress, Sampler, SampleResult, SamplingTask
@@ -14,6 +14,7 @@ __all__ = [
     "FieldDraws",
     "HostRefiner",
     "KernelOptions",
+    "NoiseMetric",
     "NoiseProcess",
     "Potential",
     "PotentialInfo",

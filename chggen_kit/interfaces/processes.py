@@ -12,6 +12,8 @@ from torch import Tensor
 from chggen_kit.state import BatchContext, Fields
 
 Scope = Literal["atom", "crystal"]
+NoiseMetric = Literal["cartesian", "fractional", "plain"]
+"""Where a process's noise is isotropic: Å on the torus, fractional coordinates on the torus, or plain numbers."""
 
 
 class FieldDraws(Protocol):
@@ -105,6 +107,8 @@ class NoiseProcess(ABC):
     """Name under which `chggen_kit.processes.from_spec` rebuilds the process."""
     scope: Scope
     """Whether the field has one row an atom or one a crystal."""
+    metric: NoiseMetric = "cartesian"
+    """The unit of `marginal_std`."""
     moves: bool = True
     """False for a field that is never diffused."""
 
@@ -139,7 +143,7 @@ class NoiseProcess(ABC):
         """Fold x back onto the space."""
 
     def marginal_std(self, step: Step) -> float | None:
-        """Standard deviation of `forward_marginal` at `step.target` for each component, in the noise's own unit (Å).
+        """Standard deviation of `forward_marginal` at `step.target` for each component, in the unit of `metric`.
 
         `chggen_kit.testing` measures it. The default, None, declares nothing.
         """

@@ -9,8 +9,10 @@ from chggen_kit.errors import PluginError, unknown_name
 from chggen_kit.interfaces.processes import NoiseProcess
 from chggen_kit.processes.fixed import Fixed
 from chggen_kit.processes.torus_ve import TorusVE
+from chggen_kit.processes.torus_ve_fractional import FractionalTorusTable
+from chggen_kit.processes.vp_matrix import VPMatrix
 
-_KINDS: dict[str, type[NoiseProcess]] = {cls.kind: cls for cls in (Fixed, TorusVE)}
+_KINDS: dict[str, type[NoiseProcess]] = {cls.kind: cls for cls in (Fixed, TorusVE, FractionalTorusTable, VPMatrix)}
 
 
 def to_spec(process: NoiseProcess) -> dict[str, Any]:

@@ -14,10 +14,8 @@ from torch import Tensor
 
 from chggen_kit.errors import PluginError
 from chggen_kit.interfaces.processes import FieldDraws, KernelOptions, NoiseProcess, Scope, Step
-from chggen_kit.torus import circular_mean, to_fractional, wrap
-
-MIN_RESULTANT = 0.3
-"""Below this mean resultant length a circular mean has no direction worth following (ARCHITECTURE section 6)."""
+from chggen_kit.processes.langevin import jump_times, langevin_step_size, slide_onto
+from chggen_kit.torus import to_fractional, wrap
 
 
 class TorusVE(NoiseProcess):
@@ -68,15 +66,9 @@ class TorusVE(NoiseProcess):
         return self._move(x0, step.s * draws.normal("marginal", x0), step)
 
     def renoise(self, x: Tensor, step: Step, draws: FieldDraws, kernel: KernelOptions) -> Tensor:
-        """X + sqrt(sigma_target^2 - sigma_level^2) z, so that the variances add up exactly.
-
-        With `kernel.jump == "paper"` the variance of the listing, one index lower: for the jump from level i-1 up to i
-        it is sigma_{i-1}^2 - sigma_{i-2}^2 (with 0 below the lowest level).
-        """
-        upper, lower = step.target, step.level
-        if kernel.jump == "paper":
-            upper, lower = upper + 1, min(lower + 1, len(step.times) - 1)
-        variance = step.times[upper] ** 2 - step.times[lower] ** 2
+        """X + sqrt(sigma_target^2 - sigma_level^2) z, so that the variances add up exactly (see `jump_times`)."""
+        upper, lower = jump_times(step, kernel)
+        variance = upper**2 - lower**2
         return self._move(x, math.sqrt(variance) * draws.normal("renoise", x), step)
 
     def reverse_step(self, x: Tensor, prediction: Tensor, step: Step, draws: FieldDraws) -> Tensor:
@@ -91,26 +83,11 @@ class TorusVE(NoiseProcess):
     def correct(
         self, x: Tensor, prediction: Tensor, step: Step, moving: Tensor, draws: FieldDraws, kernel: KernelOptions
     ) -> Tensor | None:
-        """Langevin step x + eps score + sqrt(2 eps) z on the moving atoms.
-
-        `fixed`: eps = 2 (delta sigma)^2, whose stationary spread under an exact Gaussian score is
-        sigma / sqrt(1 - delta^2), 1.09 sigma at delta = 0.4, for any number of atoms. `langevin-norm`: the paper's
-        eps = 2 (delta sqrt(3 n) / |g|)^2 over the n moving atoms of one crystal, capped at sigma^2; a norm that is
-        zero or not finite means no step for that crystal.
-        """
-        sigma, context = step.t, step.context
-        score = prediction / sigma
-        if kernel.corrector == "fixed":
-            eps = torch.full((context.n_crystals,), 2 * (kernel.snr * sigma) ** 2, dtype=x.dtype, device=x.device)
-            usable = torch.ones_like(eps, dtype=torch.bool)
-        else:
-            weight = moving.to(x.dtype)
-            count = x.new_zeros(context.n_crystals).index_add_(0, context.crystal_index, weight)
-            square = torch.where(moving, score.square().sum(dim=1), torch.zeros_like(weight))
-            square = x.new_zeros(context.n_crystals).index_add_(0, context.crystal_index, square)
-            usable = torch.isfinite(square) & (square > 0)
-            ratio = kernel.snr**2 * 3 * count / torch.where(usable, square, torch.ones_like(square))
-            eps = (2 * ratio).clamp(max=sigma**2)
+        """Langevin step x + eps score + sqrt(2 eps) z on the moving atoms (see `langevin_step_size`)."""
+        context = step.context
+        score = prediction / step.t
+        sigma = torch.full((context.n_crystals,), step.t, dtype=torch.float64, device=x.device)
+        eps, usable = langevin_step_size(score, sigma, moving, context, kernel)
         eps_atom = eps[context.crystal_index][:, None]
         displacement = eps_atom * score + torch.sqrt(2 * eps_atom) * draws.normal("corrector", x)
         steps = moving & usable[context.crystal_index]
@@ -124,11 +101,5 @@ class TorusVE(NoiseProcess):
         return wrap(x)
 
     def align(self, x: Tensor, reference: Tensor, known: Tensor, step: Step) -> Tensor:
-        """Slide each crystal by the circular mean of (reference - x) over its known atoms, axis by axis.
-
-        No slide along an axis whose mean resultant is under 0.3, and none where nothing is known.
-        """
-        context = step.context
-        mean, resultant = circular_mean(reference - x, known.to(x.dtype), context.crystal_index, context.n_crystals)
-        slide = torch.where(resultant < MIN_RESULTANT, torch.zeros_like(mean), mean)
-        return wrap(x + slide[context.crystal_index])
+        """Slide each crystal onto its known atoms (see `slide_onto`)."""
+        return slide_onto(x, reference, known, step.context)
