@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
+import torch
 from torch import Tensor
 
 from chggen_kit.state import BatchContext, Fields
@@ -141,6 +142,13 @@ class NoiseProcess(ABC):
     @abstractmethod
     def wrap(self, x: Tensor) -> Tensor:
         """Fold x back onto the space."""
+
+    def is_sane(self, x: Tensor) -> Tensor:
+        """Rows of finite numbers that are still within the range of a working model, bool `[rows]`.
+
+        Samplers give up the crystal of a row that is not, with the reason `exploded`. The default sets no limit.
+        """
+        return x.new_ones(x.shape[0], dtype=torch.bool)
 
     def marginal_std(self, step: Step) -> float | None:
         """Standard deviation of `forward_marginal` at `step.target` for each component, in the unit of `metric`.

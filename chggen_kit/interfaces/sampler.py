@@ -94,7 +94,7 @@ class SampleResult:
     Attributes:
         crystals: float64, on the CPU, in the templates' cells, axes and atom order; known entries bit-equal to the
             templates'. A failed crystal holds its last finite state.
-        reasons: None for a good crystal, else a reason code (`non-finite`, `no-room`).
+        reasons: None for a good crystal, else a reason code (`non-finite`, `exploded`, `no-room`).
         network_calls: evaluations of the model for the whole batch.
         trajectory: snapshots (level index, crystals) when they were asked for.
     """

@@ -26,6 +26,7 @@ class VPMatrix(NoiseProcess):
         betas: variance that each time adds `[T + 1]`; 0 at time 0 (clean), then in (0, 1).
         alphas_cumprod: abar `[T + 1]` as the network knows it (in float32 it differs from the product in the last
             digits, and 1 - abar near time 0 in the fourth); None for the product.
+        largest_entry: a row with a larger entry has blown up (`is_sane`); infinity for no limit.
 
     Raises:
         PluginError: for values that are no such schedule.
@@ -34,8 +35,15 @@ class VPMatrix(NoiseProcess):
     kind: ClassVar[str] = "vp-matrix"
     metric: NoiseMetric = "plain"
 
-    def __init__(self, scope: Scope, betas: Sequence[float], alphas_cumprod: Sequence[float] | None = None) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        betas: Sequence[float],
+        alphas_cumprod: Sequence[float] | None = None,
+        largest_entry: float = math.inf,
+    ) -> None:
         self.scope = scope
+        self.largest_entry = float(largest_entry)
         self.betas = tuple(float(value) for value in betas)
         if len(self.betas) < 2 or self.betas[0] != 0 or not all(0 < value < 1 for value in self.betas[1:]):
             raise PluginError("The betas of a variance-preserving process must be 0, then between 0 and 1.")
@@ -50,7 +58,13 @@ class VPMatrix(NoiseProcess):
         self._log_alphas = tuple(accumulate(math.log1p(-beta) for beta in self.betas))
 
     def parameters(self) -> dict[str, Any]:
-        return {"scope": self.scope, "betas": list(self.betas), "alphas_cumprod": list(self.alphas_cumprod)}
+        return {
+            "scope": self.scope,
+            "betas": list(self.betas),
+            "alphas_cumprod": list(self.alphas_cumprod),
+            # JSON has no infinity.
+            **({} if math.isinf(self.largest_entry) else {"largest_entry": self.largest_entry}),
+        }
 
     def prior(self, step: Step, x: Tensor, draws: FieldDraws) -> Tensor:
         """Standard normal."""
@@ -93,6 +107,10 @@ class VPMatrix(NoiseProcess):
 
     def wrap(self, x: Tensor) -> Tensor:
         return x
+
+    def is_sane(self, x: Tensor) -> Tensor:
+        """No entry beyond `largest_entry`."""
+        return x.abs().flatten(1).amax(dim=1) <= self.largest_entry
 
     def marginal_std(self, step: Step) -> float:
         """sqrt(1 - abar) of the target."""

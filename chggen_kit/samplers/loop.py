@@ -51,6 +51,7 @@ class _Run:
                     f"The mask leaves {name!r} to be generated, but this score model keeps that field fixed. "
                     f"It generates: {', '.join(self.moving)}."
                 )
+        self.reasons: dict[int, str] = {}
         self.alive = torch.ones(batch.n_crystals, dtype=torch.bool, device=device)
         self.state = self.clean
         self.calls = 0
@@ -73,16 +74,27 @@ class _Run:
             return self.model.predict(self.state, t)
 
     def update(self, new: Mapping[str, Tensor]) -> None:
-        """Take over `new` fields, but keep the last state of a crystal in which anything is not finite."""
+        """Take over `new` fields, but keep the last state of a crystal in which anything is not finite, or not sane."""
         index = self.clean.context.crystal_index
-        finite = self.alive.clone()
+        kept_rows = torch.ones_like(self.alive)
         for name, tensor in new.items():
-            bad = ~torch.isfinite(tensor.reshape(tensor.shape[0], -1)).all(dim=1)
-            finite[(index[bad] if self.processes[name].scope == "atom" else bad.nonzero()[:, 0])] = False
-        self.alive = finite
+            process = self.processes[name]
+            finite = torch.isfinite(tensor.reshape(tensor.shape[0], -1)).all(dim=1)
+            for bad, reason in ((~finite, "non-finite"), (finite & ~process.is_sane(tensor), "exploded")):
+                # The usual case costs no more than this.
+                if not bool(bad.any()):
+                    continue
+                crystals = index[bad] if process.scope == "atom" else bad.nonzero()[:, 0]
+                kept_rows[crystals] = False
+                for crystal in set(crystals.tolist()):
+                    self.reasons.setdefault(crystal, reason)
+        self.alive = self.alive & kept_rows
+        if bool(self.alive.all()):
+            self.state = self.state.updated(**new)
+            return
         kept = {}
         for name, tensor in new.items():
-            rows = finite[index] if self.processes[name].scope == "atom" else finite
+            rows = self.alive[index] if self.processes[name].scope == "atom" else self.alive
             kept[name] = torch.where(rows.reshape(-1, *(1,) * (tensor.ndim - 1)), tensor, self.state[name])
         self.state = self.state.updated(**kept)
 
@@ -189,7 +201,7 @@ class _Run:
                 progress.update(number, len(schedule))
         return SampleResult(
             crystals=restore_known(self.model.decode(self.state), self.task),
-            reasons=tuple(None if alive else "non-finite" for alive in self.alive.tolist()),
+            reasons=tuple(self.reasons.get(crystal) for crystal in range(self.task.templates.n_crystals)),
             network_calls=self.calls,
             trajectory=tuple(self.trajectory),
         )
