@@ -96,9 +96,8 @@ class DiffCSPScoreModel(ScoreModel):
             max_atoms=settings.max_atoms,
             time_unit="discrete step",
             lattice_gauge="niggli",
-            # The output for coordinates is fractional: it does not turn with the cell, and the one for cells does.
-            rotation_equivariant=False,
-            inversion_equivariant=False,
+            rotation_equivariant=True,
+            inversion_equivariant=True,
             translation_invariant=True,
             masks=diffused,
             devices=("cpu", "cuda"),

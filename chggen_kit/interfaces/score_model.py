@@ -23,7 +23,8 @@ class Capabilities:
         max_atoms: atoms of the largest crystal in its training set, or None.
         time_unit: what `times` mean (`sigma in Å`, `discrete step`, ...).
         lattice_gauge: `any` (equivariant under rotation), `niggli`, `polar`, ...
-        rotation_equivariant: the prediction for Cartesian vectors rotates with the lattice (proper rotations).
+        rotation_equivariant: predictions for Cartesian vectors and for lattices rotate with the lattice (proper
+            rotations), others stay: those for fractional coordinates, and for a lattice whose gauge has no orientation.
         inversion_equivariant: the same for improper rotations (O(3)).
         translation_invariant: a common shift of the fractional coordinates leaves the prediction unchanged.
         masks: names of the fields that may be partly known.

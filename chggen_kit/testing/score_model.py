@@ -24,7 +24,9 @@ PREDICTION_TOLERANCE = 2e-4
 ROUND_TRIP_TOLERANCE_A = 1e-6
 """Largest displacement by `decode(encode(x))`, in Å."""
 MOMENT_TOLERANCE = 0.05
-"""Largest relative difference of two root mean square displacements over `_MOMENT_ATOMS` atoms."""
+"""Largest relative difference of two spreads over `_MOMENT_ATOMS` atoms."""
+MEAN_TOLERANCE = 0.12
+"""Largest root mean square difference of two means, in units of the spread (its error is about 0.04)."""
 _MOMENT_ATOMS = 12000
 
 Check = Callable[[ScoreModel, CrystalBatch], list[LawResult]]
@@ -50,6 +52,7 @@ def check_score_model(model: ScoreModel, batch: CrystalBatch | None = None) -> C
         _check_outputs,
         _check_batching,
         _check_symmetries,
+        _check_masks,
         _check_processes,
     )
     for check in checks:
@@ -62,7 +65,9 @@ def check_score_model(model: ScoreModel, batch: CrystalBatch | None = None) -> C
 
 
 def _encode(model: ScoreModel, batch: CrystalBatch) -> Fields:
-    return model.encode(batch, Known.coordinates_only(batch))
+    moves = model.processes["frac_coords"].moves
+    given = torch.full((batch.n_atoms,), not moves, device=batch.species.device)
+    return model.encode(batch, Known.coordinates_only(batch, given))
 
 
 def _levels(batch: CrystalBatch) -> list[int]:
@@ -181,7 +186,7 @@ def _check_symmetries(model: ScoreModel, batch: CrystalBatch) -> list[LawResult]
         prediction = _predict(model, moved)
         worst = max(_difference(reference[name], prediction[name]) for name in capabilities.diffused)
         results.append(LawResult.at_most("translation", worst, PREDICTION_TOLERANCE))
-    if "frac_coords" in capabilities.diffused and capabilities.rotation_equivariant:
+    if capabilities.rotation_equivariant:
         rotation = torch.linalg.matrix_exp(torch.tensor([[0, 0.4, -0.9], [-0.4, 0, 0.3], [0.9, -0.3, 0]]).double())
         results.append(_rotated(model, batch, reference, rotation, "rotation"))
         if capabilities.inversion_equivariant:
@@ -191,10 +196,34 @@ def _check_symmetries(model: ScoreModel, batch: CrystalBatch) -> list[LawResult]
 
 def _rotated(model: ScoreModel, batch: CrystalBatch, reference: Fields, matrix: Tensor, law: str) -> LawResult:
     turned = CrystalBatch(batch.frac_coords, batch.lattice @ matrix.T, batch.species, batch.num_atoms)
-    expected = reference["frac_coords"].double() @ matrix.T.to(reference["frac_coords"].device)
-    return LawResult.at_most(
-        law, _difference(_predict(model, turned)["frac_coords"].double(), expected), PREDICTION_TOLERANCE
-    )
+    prediction = _predict(model, turned)
+    gauge_keeps_orientation = model.capabilities.lattice_gauge in ("any", "niggli")
+    worst = 0.0
+    for name in model.capabilities.diffused:
+        turns = (name == "frac_coords" and model.processes[name].metric == "cartesian") or (
+            name == "lattice" and gauge_keeps_orientation
+        )
+        expected = reference[name].double()
+        if turns:
+            expected = expected @ matrix.T.to(expected.device)
+        worst = max(worst, _difference(prediction[name].double(), expected))
+    return LawResult.at_most(law, worst, PREDICTION_TOLERANCE)
+
+
+def _check_masks(model: ScoreModel, batch: CrystalBatch) -> list[LawResult]:
+    """Every mask that is declared is accepted, and what was not moved decodes to the templates."""
+    results = []
+    for name in model.capabilities.masks:
+        masks = {one: torch.ones(batch.n_atoms, dtype=torch.bool) for one in ("frac_coords", "species")}
+        masks["lattice"] = torch.ones(batch.n_crystals, dtype=torch.bool)
+        masks[name][::2] = False
+        back = model.decode(model.encode(batch, Known(**masks)))
+        offset = back.frac_coords - batch.frac_coords
+        moved = to_cartesian(offset - offset.round(), batch.lattice, batch.crystal_index).norm(dim=1).max()
+        worst = max(float(moved), float((back.lattice - batch.lattice).abs().max()))
+        holds = worst <= ROUND_TRIP_TOLERANCE_A and bool(torch.equal(back.species, batch.species))
+        results.append(LawResult.of(f"mask-{name}", holds=holds, detail=f"{worst:.3g} Å"))
+    return results
 
 
 def _check_processes(model: ScoreModel, batch: CrystalBatch) -> list[LawResult]:
@@ -230,12 +259,12 @@ def _check_processes(model: ScoreModel, batch: CrystalBatch) -> list[LawResult]:
         moved += [] if corrected is None else [corrected]
         sound = all(x.shape == x0.shape and x.dtype == x0.dtype and bool(torch.isfinite(x).all()) for x in moved)
         results.append(LawResult.of(f"kernels-keep-form-{name}", holds=sound))
-        if name == "frac_coords":
-            results += _check_moments(process, x0, many, fields, times, at)
+        results += _check_moments(name, process, x0, many, fields, times, at)
     return results
 
 
 def _check_moments(
+    name: str,
     process: NoiseProcess,
     x0: Tensor,
     batch: CrystalBatch,
@@ -243,35 +272,49 @@ def _check_moments(
     times: Sequence[float],
     draws: Sequence[FieldDraws],
 ) -> list[LawResult]:
-    """Root mean squares at low levels, where the spread is small against the cell and they mean something."""
+    """Means and spreads at low levels, where on a torus they are small against the cell and mean something."""
     level, target = len(times) - 2, len(times) - 4
     at_target = Step(times, target, target, fields)
     direct = process.forward_marginal(x0, at_target, draws[1])
     low = process.forward_marginal(x0, Step(times, level, level, fields), draws[1])
     composed = process.renoise(low, Step(times, level, target, fields), draws[2], KernelOptions())
-    spread = [_rms(x, x0, batch) for x in (direct, composed)]
+    (mean, spread), (mean_of_two, spread_of_two) = (_moments(process, x, x0, batch) for x in (direct, composed))
+    unit = {"cartesian": "Å", "fractional": "of the cell", "plain": "(plain)"}[process.metric]
     results = [
         LawResult.at_most(
-            "renoise-composes-frac_coords",
-            abs(spread[1] / spread[0] - 1),
+            f"renoise-composes-{name}",
+            abs(spread_of_two / spread - 1),
             MOMENT_TOLERANCE,
-            f"rms {spread[0]:.4g} Å directly, {spread[1]:.4g} Å in two steps",
-        )
+            f"spread {spread:.4g} {unit} directly, {spread_of_two:.4g} {unit} in two steps",
+        ),
+        LawResult.at_most(
+            f"renoise-keeps-mean-{name}",
+            float((mean_of_two - mean).square().mean().sqrt()) / spread,
+            MEAN_TOLERANCE,
+            "difference of the means over the spread",
+        ),
     ]
     declared = process.marginal_std(at_target)
     if declared is not None:
         results.append(
             LawResult.at_most(
-                "marginal-moments-frac_coords",
-                abs(spread[0] / declared - 1),
+                f"marginal-moments-{name}",
+                abs(spread / declared - 1),
                 MOMENT_TOLERANCE,
-                f"rms {spread[0]:.4g} Å, declared {declared:.4g} Å",
+                f"spread {spread:.4g} {unit}, declared {declared:.4g} {unit}",
             )
         )
     return results
 
 
-def _rms(x: Tensor, x0: Tensor, batch: CrystalBatch) -> float:
+def _moments(process: NoiseProcess, x: Tensor, x0: Tensor, batch: CrystalBatch) -> tuple[Tensor, float]:
+    """Mean displacement of each entry of the repeated crystal, and the spread about it (on a torus about zero)."""
     offset = x.double() - x0.double()
-    cart = to_cartesian(offset - offset.round(), batch.lattice, batch.crystal_index)
-    return float(cart.square().mean().sqrt())
+    if process.metric != "plain":
+        offset = offset - offset.round()
+    if process.metric == "cartesian":
+        offset = to_cartesian(offset, batch.lattice, batch.crystal_index)
+    copies = offset.reshape(batch.n_crystals, -1, *offset.shape[1:])
+    mean = copies.mean(dim=0)
+    about = copies if process.metric != "plain" else copies - mean
+    return mean, float(about.square().mean().sqrt())

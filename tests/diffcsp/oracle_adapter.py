@@ -38,7 +38,7 @@ _SCHEDULES = {
 @cache
 def _model(run_dir: str, keep: str | None = None) -> DiffCSPScoreModel:
     checkpoint = load_checkpoint(Path(run_dir))
-    free = {"lattice": {"cost_lattice": 0.0}, "coords": {"cost_coord": 0.0}}
+    free: dict[str, dict[str, Any]] = {"lattice": {"cost_lattice": 0.0}, "coords": {"cost_coord": 0.0}}
     settings = replace(checkpoint.settings, **(free[keep] if keep else {}))
     return DiffCSPScoreModel(replace(checkpoint, settings=settings))
 
