@@ -154,10 +154,16 @@ class DiffCSPScoreModel(ScoreModel):
         if self._processes["species"].moves:
             species = functional.one_hot(species - 1, self._network.config.max_atoms).float()
         original = {name: getattr(batch, name).detach().cpu().clone() for name in (*FIELD_NAMES, "num_atoms")}
+        placed = torch.zeros(batch.n_crystals, dtype=torch.bool).index_fill_(0, index[known.frac_coords.cpu()], True)
         context = BatchContext(
             batch.num_atoms.to(self._device),
             batch.crystal_index.to(self._device),
-            {"original": original, "change": change, "sizes": tuple(batch.num_atoms.tolist())},
+            {
+                "original": original,
+                "change": change,
+                "free_axes": ~placed & ~known.lattice.cpu(),
+                "sizes": tuple(batch.num_atoms.tolist()),
+            },
         )
         fields = {
             "frac_coords": wrap(frac.to(device=self._device, dtype=torch.float32)),
@@ -179,6 +185,12 @@ class DiffCSPScoreModel(ScoreModel):
         same_cell = (lattice - given).abs().amax(dim=(1, 2)) <= near
         lattice = torch.where(same_cell[:, None, None], given, lattice)
         frac = torch.einsum("ai,aij->aj", fields["frac_coords"].detach().double().cpu(), change[index])
+        # Half of the cells that are drawn are left-handed. Where nothing ties the axes to the user's, all three are
+        # turned round, which leaves every atom where it is: lengths and angles then mean the crystal, not its mirror
+        # image.
+        turn = private["free_axes"] & ~same_cell & (torch.linalg.det(lattice) < 0)
+        lattice = torch.where(turn[:, None, None], -lattice, lattice)
+        frac = torch.where(turn[index][:, None], -frac, frac)
         start = original["frac_coords"].double()
         offset = frac - start
         same_place = to_cartesian(offset - torch.round(offset), lattice, index).norm(dim=1) <= _UNTOUCHED_A

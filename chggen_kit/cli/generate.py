@@ -24,15 +24,20 @@ _PLUGINS = ("backend", "sampler", "unconditional_sampler", "refiner", "potential
 )
 @click.option("--inpaintings", type=int, help="Structures drawn into each host [3].")
 @click.option("--volume-per-atom", type=float, help="Å³ per atom of the cells [estimated from the composition].")
+@click.option(
+    "--lattice",
+    type=click.Choice(["search", "generate"]),
+    help="Random cells, or cells drawn by the score model [generate where it can].",
+)
 @run_options()
 @plugin_option("unconditional-sampler", "predictor-corrector", "Draws whole structures")
 @plugin_option("refiner", "ladder", "Symmetrises the hosts")
 def command(formula: str, out: Path | None, top: int, **values: Any) -> None:  # noqa: ANN401  click's values
     """Predict structures of FORMULA, e.g. ZnP2S6.
 
-    Whole structures are drawn in random cells and relaxed; the guests are taken out, the host that is left is
-    symmetrised, guests are drawn into it again, and the result is relaxed. A run that was interrupted goes on when
-    the same command is given again.
+    Whole structures are drawn, in random cells or in cells that the score model draws with them, and relaxed; the
+    guests are taken out, the host that is left is symmetrised, guests are drawn into it again, and the result is
+    relaxed. A run that was interrupted goes on when the same command is given again.
     """
     from chggen_kit.workflow.config import GenerateConfig, build_config
     from chggen_kit.workflow.pipeline import default_directory, run_generate

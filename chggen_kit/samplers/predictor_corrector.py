@@ -9,11 +9,13 @@ from chggen_kit.interfaces.sampler import Progress, Sampler, SampleResult, Sampl
 from chggen_kit.interfaces.score_model import ScoreModel
 from chggen_kit.samplers.loop import run_loop
 from chggen_kit.samplers.options import SamplerOptions, resolve
-from chggen_kit.state import FIELD_NAMES
 
 
 class PredictorCorrector(Sampler):
-    """One descent from the prior to the clean level, with Langevin correctors; nothing of a moving field is known."""
+    """One descent from the prior to the clean level, with Langevin correctors; no coordinates are known.
+
+    A cell or species that are given to a model that would draw them are imposed with each level's noise.
+    """
 
     def __init__(self, options: SamplerOptions) -> None:
         self.options = options
@@ -23,12 +25,11 @@ class PredictorCorrector(Sampler):
     ) -> SampleResult:
         if model is None:
             raise InputError("The predictor-corrector sampler needs a score model.")
-        for name in FIELD_NAMES:
-            if model.processes[name].moves and bool(getattr(task.known, name).any()):
-                raise InputError(
-                    f"The predictor-corrector sampler generates everything, but some values of {name!r} are known. "
-                    "Use an inpainting sampler: repaint, replace or clean-host."
-                )
+        if model.processes["frac_coords"].moves and bool(task.known.frac_coords.any()):
+            raise InputError(
+                "The predictor-corrector sampler generates all atoms, but some values of 'frac_coords' are known. "
+                "Use an inpainting sampler: repaint, replace or clean-host."
+            )
         if self.options.passes not in (None, 1):
             raise InputError("`passes` is an option of the sampler repaint; this one makes a single pass.")
         resolved = replace(resolve(self.options, model.capabilities.sampling_defaults), passes=1)

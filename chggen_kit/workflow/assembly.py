@@ -16,6 +16,7 @@ from chggen_kit.errors import InputError
 from chggen_kit.interfaces import HostRefiner, Potential, Relaxer, Sampler, ScoreModel
 from chggen_kit.plugins import Registry
 from chggen_kit.workflow.config import GenerateConfig, InpaintConfig
+from chggen_kit.workflow.records import LatticeSource
 
 _LOG = logging.getLogger(__name__)
 _LIBRARIES = ("torch", "numpy", "pymatgen", "ase", "spglib")
@@ -80,6 +81,23 @@ def refiner_options(config: GenerateConfig, registry: Registry) -> dict[str, Any
     options = _given_refiner_options(config, registry)
     model = registry.options_model("host-refiner", config.refiner.name)
     return options if model is None else model.model_validate(options).model_dump(mode="json")
+
+
+def choose_lattice(config: GenerateConfig, parts: Parts) -> LatticeSource:
+    """Where the cells of whole structures come from: the user's choice, or `generate` where the parts can.
+
+    Raises:
+        InputError: when they cannot, and were asked to.
+    """
+    sampler, model = parts.unconditional_sampler, parts.model
+    draws_cells = model is not None and sampler is not None and sampler.needs_model and model.processes["lattice"].moves
+    if config.lattice == "generate" and not draws_cells:
+        raise InputError(
+            f"Cells cannot be generated: the backend {config.backend.name} with the sampler "
+            f"{config.unconditional_sampler.name} draws coordinates only. Use --lattice search, or choose a backend "
+            "that diffuses the cell."
+        )
+    return config.lattice or ("generate" if draws_cells else "search")
 
 
 def check_elements(parts: Parts, symbols: Collection[str], n_atoms: int) -> None:

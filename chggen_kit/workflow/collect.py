@@ -46,6 +46,7 @@ def row_values(record: Record, hosts: Mapping[str, HostRecord]) -> dict[str, Any
         "start": record.start,
         "copy_index": record.copy_index,
         "formula_units": record.formula_units,
+        "lattice_source": record.lattice_source,
         "lattice_family": record.lattice_family,
         "lattice_centring": record.lattice_centring,
         "host_id": record.host_id,

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from chggen_kit.errors import InputError, unknown_name
 from chggen_kit.interfaces.relaxer import CellPolicy
 from chggen_kit.plugins import Registry
-from chggen_kit.workflow.records import StructureData
+from chggen_kit.workflow.records import LatticeSource, StructureData
 
 AnyConfig = TypeVar("AnyConfig", bound="RelaxationSettings")
 _KINDS = {"backend": "score-model", "potential": "potential"}
@@ -118,6 +118,8 @@ class GenerateConfig(RunConfig):
         guests: symbols of the elements that are taken out and drawn again; `auto` lets the kit choose.
         inpaintings: structures drawn into each host.
         volume_per_atom: in Å^3; None for the kit's estimate.
+        lattice: `search` draws whole structures in random cells, `generate` lets the score model draw the cells too;
+            None for `generate` where it can.
         unconditional_sampler: draws whole structures.
         refiner: symmetrises the hosts.
     """
@@ -129,6 +131,7 @@ class GenerateConfig(RunConfig):
     guests: tuple[str, ...] | Literal["auto"] = "auto"
     inpaintings: int = Field(default=3, ge=0)
     volume_per_atom: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    lattice: LatticeSource | None = None
     unconditional_sampler: PluginChoice = PluginChoice(name="predictor-corrector")
     refiner: PluginChoice = PluginChoice(name="ladder")
 

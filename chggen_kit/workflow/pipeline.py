@@ -16,7 +16,15 @@ from chggen_kit.interfaces import Progress, Sampler
 from chggen_kit.io.files import check_host
 from chggen_kit.plugins import Registry, get_registry
 from chggen_kit.workflow import work
-from chggen_kit.workflow.assembly import Parts, assemble, check_elements, describe_parts, refiner_options, versions
+from chggen_kit.workflow.assembly import (
+    Parts,
+    assemble,
+    check_elements,
+    choose_lattice,
+    describe_parts,
+    refiner_options,
+    versions,
+)
 from chggen_kit.workflow.collect import write_database
 from chggen_kit.workflow.config import GenerateConfig, InpaintConfig, config_hash
 from chggen_kit.workflow.formula import atom_counts, check_symbol, parse_composition, parse_elements
@@ -77,11 +85,18 @@ def run_generate(
         volume, source = estimate.value_A3, estimate.source
     _LOG.info("Guests: %s (%s). Volume: %.2f Å^3/atom (%s).", ", ".join(guests) or "none", reason, volume, source)
     parts = assemble(config, registry)
+    lattice = choose_lattice(config, parts)
     counts = atom_counts(composition)
     check_elements(parts, counts, sum(counts.values()) * max(config.formula_units))
-    resolved = {"guests": list(guests), "volume_per_atom": volume}
-    notes = {"formula": config.formula, "guests_chosen": reason, "volume_per_atom": volume, "volume_source": source}
-    starts = plan_starts(composition, config.formula_units, config.n, volume, config.seed)
+    resolved = {"guests": list(guests), "volume_per_atom": volume, "lattice": lattice}
+    notes = {
+        "formula": config.formula,
+        "guests_chosen": reason,
+        "lattice": lattice,
+        "volume_per_atom": volume,
+        "volume_source": source,
+    }
+    starts = plan_starts(composition, config.formula_units, config.n, volume, config.seed, lattice)
 
     def body(runner: Runner) -> tuple[list[Record], list[HostRecord]]:
         records, hosts = _unconditional(runner, config, parts, starts, guests)

@@ -14,7 +14,7 @@ from chggen_kit.io.convert import to_batch
 from chggen_kit.state import Known
 from chggen_kit.workflow.formula import atom_counts, formula_units
 from chggen_kit.workflow.lattices import lattice_for_start
-from chggen_kit.workflow.records import HostRecord, Record, StructureData
+from chggen_kit.workflow.records import HostRecord, LatticeSource, Record, StructureData
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,12 @@ class Draw:
     Attributes:
         record: who it is; everything else about it is still unknown.
         template: cell and species, the given atoms first; coordinates of the others are placeholders.
+        lattice_known: whether the cell is given; else it is a placeholder.
     """
 
     record: Record
     template: Structure
+    lattice_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -47,21 +49,42 @@ class Shard:
 
 
 def plan_starts(
-    composition: Composition, units: Sequence[int], n: int, volume_per_atom: float, seed: int
+    composition: Composition,
+    units: Sequence[int],
+    n: int,
+    volume_per_atom: float,
+    seed: int,
+    lattice: LatticeSource = "search",
 ) -> list[Draw]:
-    """Starts of an unconditional run: `n` cells for each number of formula units, N V0 each."""
+    """Starts of an unconditional run: `n` for each number of formula units, in random cells of N V0 each.
+
+    With `lattice="generate"` the cells are left to the score model: cubes of that volume are their placeholders.
+    """
     draws: list[Draw] = []
     for count in units:
         atoms = atom_counts(formula_units(composition, count))
         species = [symbol for symbol, amount in atoms.items() for _ in range(amount)]
+        volume = volume_per_atom * len(species)
         for index in range(n):
-            cell = lattice_for_start(volume_per_atom * len(species), seed, index)
             start = len(draws)
+            if lattice == "generate":
+                record = Record(
+                    id=f"u{start:04d}",
+                    stage="unconditional",
+                    start=start,
+                    formula_units=count,
+                    lattice_source=lattice,
+                )
+                cube = Structure(Lattice.cubic(volume ** (1 / 3)), species, np.zeros((len(species), 3)))
+                draws.append(Draw(record, cube, lattice_known=False))
+                continue
+            cell = lattice_for_start(volume, seed, index)
             record = Record(
                 id=f"u{start:04d}",
                 stage="unconditional",
                 start=start,
                 formula_units=count,
+                lattice_source=lattice,
                 lattice_family=cell.family,
                 lattice_centring=cell.centring,
             )
@@ -127,15 +150,19 @@ def make_shards(draws: Sequence[Draw], micro_batch_atoms: int) -> list[Shard]:
     given = torch.zeros(templates.n_atoms, dtype=torch.bool)
     for draw, offset in zip(draws, templates.offsets.tolist(), strict=False):
         given[offset : offset + draw.record.host_atoms] = True
-    task = SamplingTask(templates, Known.coordinates_only(templates, given))
+    species_known = torch.ones(templates.n_atoms, dtype=torch.bool)
+    lattice_known = torch.tensor([draw.lattice_known for draw in draws])
+    task = SamplingTask(templates, Known(given, species_known, lattice_known))
     return [
         Shard(f"{number:04d}", tuple(draws[low:high]), task.select(range(low, high)))
         for number, (low, high) in enumerate(cut(templates.num_atoms.tolist(), micro_batch_atoms))
     ]
 
 
-def restore_given(drawn: Structure, template: Structure, host_atoms: int) -> StructureData:
-    """The drawn structure in the template's own cell, its given atoms with the template's own numbers.
+def restore_given(
+    drawn: Structure, template: Structure, host_atoms: int, *, lattice_known: bool = True
+) -> StructureData:
+    """The drawn structure in the template's own cell (if that was given), its given atoms with the template's numbers.
 
     Samplers work with coordinates folded into [0, 1); the user's may lie outside. An atom that was drawn without
     finite coordinates stays where the template has it.
@@ -143,4 +170,5 @@ def restore_given(drawn: Structure, template: Structure, host_atoms: int) -> Str
     finite = np.isfinite(drawn.frac_coords).all(axis=1)
     finite[:host_atoms] = False
     coords = np.where(finite[:, None], drawn.frac_coords, template.frac_coords)
-    return StructureData.of(Structure(template.lattice, template.species, coords))
+    lattice = template.lattice if lattice_known or not np.isfinite(drawn.lattice.matrix).all() else drawn.lattice
+    return StructureData.of(Structure(lattice, template.species, coords))

@@ -11,6 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pymatgen.core import Lattice, Structure
 
 Stage = Literal["unconditional", "inpainted"]
+LatticeSource = Literal["search", "generate"]
+"""Where the cell of an unconditional structure comes from: a random one was given, or the score model drew it."""
 
 OK = "ok"
 """Outcome of a structure that came through; every other outcome is a reason code."""
@@ -65,8 +67,10 @@ class Record(BaseModel):
         host_id: the host that it was inpainted into.
         host_atoms: the first `host_atoms` atoms are the host's.
         formula_units: formula units asked for in the cell (None when the user gave the host).
-        lattice_family, lattice_centring: of the cell that an unconditional structure was drawn in.
-        outcome: `ok`, or a reason code (`non-finite`, `no-room`, `overlap`, `exploded`, `unsupported-element`).
+        lattice_source: where the cell of an unconditional structure comes from.
+        lattice_family, lattice_centring: of the random cell that it was drawn in.
+        outcome: `ok`, or a reason code (`non-finite`, `no-room`, `flat-cell`, `overlap`, `exploded`,
+            `unsupported-element`).
         generated: the structure as drawn; for a draw that failed its last finite state.
         relaxed: the structure as relaxed; None when it was not relaxed, or its relaxation failed.
         energy: total energy of `relaxed` in eV; `initial_energy` that of `generated`.
@@ -87,6 +91,7 @@ class Record(BaseModel):
     host_id: str | None = None
     host_atoms: int = 0
     formula_units: int | None = None
+    lattice_source: LatticeSource | None = None
     lattice_family: str | None = None
     lattice_centring: str | None = None
     outcome: str = OK

@@ -19,6 +19,9 @@ from chggen_kit.workflow.records import OK, HostRecord, Record, StructureData
 _USABLE_ENDS = ("converged", "max-steps")
 """A relaxation that ran out of steps left a usable structure: it goes on, marked as not converged."""
 
+_FLATTEST = 1e-4
+"""Volume over the cube of the longest edge: below it, a cell has no use, and sums over its neighbours have no end."""
+
 
 def draw(
     shard: Shard, sampler: Sampler, model: ScoreModel | None, config: RunConfig, progress: Progress | None
@@ -27,15 +30,18 @@ def draw(
     result = sampler.sample(model if sampler.needs_model else None, shard.task, seed=config.seed, progress=progress)
     records = []
     for one, structure, reason in zip(shard.draws, to_structures(result.crystals), result.reasons, strict=True):
-        generated = restore_given(structure, one.template, one.record.host_atoms)
+        generated = restore_given(structure, one.template, one.record.host_atoms, lattice_known=one.lattice_known)
         outcome = reason or _fitness(structure, config.min_distance_A)
         records.append(one.record.updated(generated=generated, outcome=outcome))
     return records
 
 
 def _fitness(structure: Structure, min_distance_A: float) -> str:
-    if not np.isfinite(structure.frac_coords).all():
+    if not (np.isfinite(structure.frac_coords).all() and np.isfinite(structure.lattice.matrix).all()):
         return "non-finite"
+    # A cell that the score model drew can be of any shape; the flattest real ones are 30 times as long as high.
+    if structure.volume < _FLATTEST * max(structure.lattice.abc) ** 3:
+        return "flat-cell"
     return "overlap" if minimum_distance(structure) < min_distance_A else OK
 
 
