@@ -125,7 +125,12 @@ def _read_official(file: Path) -> dict[str, Tensor]:
 
 
 def build_checkpoint(
-    settings: Settings, tensors: Mapping[str, Tensor], file: Path, *, sha256: str = "", facts: Mapping[str, Any] | None
+    settings: Settings,
+    tensors: Mapping[str, Tensor],
+    file: Path,
+    *,
+    sha256: str = "",
+    facts: Mapping[str, Any] | None = None,
 ) -> Checkpoint:
     """The network of `settings` with all of `tensors`, no more and no less, under their official names.
 

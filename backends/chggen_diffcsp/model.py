@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from chggen_diffcsp.checkpoint import Checkpoint, load_checkpoint
 from chggen_diffcsp.gauge import niggli_changes
-from chggen_diffcsp.network import time_embedding
+from chggen_diffcsp.network import CSPNet, time_embedding
 from chggen_diffcsp.options import DiffCSPOptions
 from chggen_diffcsp.pairs import PairCache
 from chggen_diffcsp.sampling import model_card, sampling_defaults
@@ -106,6 +106,11 @@ class DiffCSPScoreModel(ScoreModel):
             checkpoint_sha256=checkpoint.sha256,
             sampling_defaults=sampling_defaults(checkpoint, self._top),
         )
+
+    @property
+    def network(self) -> CSPNet:
+        """The network."""
+        return self._network
 
     @property
     def capabilities(self) -> Capabilities:

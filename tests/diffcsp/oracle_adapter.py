@@ -43,7 +43,7 @@ def _model(run_dir: str, keep: str | None = None) -> DiffCSPScoreModel:
     return DiffCSPScoreModel(replace(checkpoint, settings=settings))
 
 
-def _fields(atom_types: Array, x: Array, lattice: Array, num_atoms: Array) -> Fields:
+def makemake_fields(atom_types: Array, x: Array, lattice: Array, num_atoms: Array) -> Fields:
     counts = torch.from_numpy(num_atoms)
     index = torch.repeat_interleave(torch.arange(len(num_atoms)), counts)
     tensors = {
@@ -56,7 +56,7 @@ def _fields(atom_types: Array, x: Array, lattice: Array, num_atoms: Array) -> Fi
 
 def predict(run_dir: str, t: Array, atom_types: Array, x: Array, lattice: Array, num_atoms: Array) -> list[Array]:
     """Raw outputs for cell, coordinates, and species where there are some."""
-    output = _model(run_dir).predict(_fields(atom_types, x, lattice, num_atoms), torch.from_numpy(t))
+    output = _model(run_dir).predict(make_fields(atom_types, x, lattice, num_atoms), torch.from_numpy(t))
     return [output[name].numpy() for name in ("lattice", "frac_coords", "species") if name in output]
 
 
@@ -118,30 +118,37 @@ def sample_step(
     keep: str | None,
 ) -> list[Array]:
     """Corrector, then predictor, by the model's own processes."""
-    model = _model(run_dir, keep)
-    torus = model.processes["frac_coords"]
     sigma_begin = load_checkpoint(Path(run_dir)).settings.sigma_begin
+    snr = math.sqrt(step_lr / 2) / sigma_begin
+    return take_step(_model(run_dir, keep), t, make_fields(types, x, lattice, num_atoms), z, snr)
+
+
+def take_step(model: DiffCSPScoreModel, t: int, fields: Fields, z: dict[str, Array], snr: float) -> list[Array]:
+    """One step from `t` to `t` - 1 with the given noise; the coordinates between, then every field after it."""
+    torus = model.processes["frac_coords"]
     # The grid goes from this time to the next; where that is the clean one, the corrector is quiet.
     times = (float(t), float(t - 1), 0.0) if t > 1 else (1.0, 0.0)
-    level = torch.full((len(num_atoms),), t)
-    fields = _fields(types, x, lattice, num_atoms)
-    half = fields["frac_coords"]
+    level = torch.full((fields.context.n_crystals,), t)
     if torus.moves:
-        step = Step(times, 0, 0, fields)
-        kernel = KernelOptions(snr=math.sqrt(step_lr / 2) / sigma_begin)
+        rows = torch.ones(fields.context.n_atoms, dtype=torch.bool)
         prediction = model.predict(fields, level)["frac_coords"]
-        rows = torch.ones(len(x), dtype=torch.bool)
-        moved = torus.correct(half, prediction, step, rows, _Given(corrector=z["x_c"]), kernel)
+        moved = torus.correct(
+            fields["frac_coords"],
+            prediction,
+            Step(times, 0, 0, fields),
+            rows,
+            _Given(corrector=z.get("x_c")),
+            KernelOptions(snr=snr),
+        )
         assert moved is not None
-        half = moved
-        fields = fields.updated(frac_coords=half)
+        fields = fields.updated(frac_coords=moved)
     outputs = model.predict(fields, level)
     step = Step(times, 0, 1, fields)
-    result = [half.numpy()]
+    result = [fields["frac_coords"].numpy()]
     for name, noise in (("frac_coords", "x_p"), ("lattice", "l_p"), ("species", "t_p")):
-        if name == "species" and noise not in z:
-            continue
         process = model.processes[name]
+        if name == "species" and not process.moves:
+            continue
         output = outputs[name] if process.moves else fields[name]
         result.append(process.reverse_step(fields[name], output, step, _Given(predictor=z.get(noise))).numpy())
     return result
