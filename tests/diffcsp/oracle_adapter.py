@@ -43,7 +43,7 @@ def _model(run_dir: str, keep: str | None = None) -> DiffCSPScoreModel:
     return DiffCSPScoreModel(replace(checkpoint, settings=settings))
 
 
-def makemake_fields(atom_types: Array, x: Array, lattice: Array, num_atoms: Array) -> Fields:
+def make_fields(atom_types: Array, x: Array, lattice: Array, num_atoms: Array) -> Fields:
     counts = torch.from_numpy(num_atoms)
     index = torch.repeat_interleave(torch.arange(len(num_atoms)), counts)
     tensors = {
