@@ -119,6 +119,12 @@ def _perceptron(inputs: int, hidden: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU())
 
 
+def _embedding(elements: int, hidden: int) -> nn.Embedding:
+    """As PyTorch makes it; but without memory (device `meta`) drawing normal numbers takes two seconds of imports."""
+    weight = torch.empty(elements, hidden)
+    return nn.Embedding(elements, hidden, _weight=weight if weight.is_meta else nn.init.normal_(weight))
+
+
 class CSPLayer(nn.Module):
     """One round of message passing.
 
@@ -188,7 +194,7 @@ class CSPNet(nn.Module):
         super().__init__()
         self.config = config
         hidden, elements = config.hidden_dim, config.max_atoms
-        self.node_embedding = nn.Linear(elements, hidden) if config.smooth else nn.Embedding(elements, hidden)
+        self.node_embedding = nn.Linear(elements, hidden) if config.smooth else _embedding(elements, hidden)
         self.atom_latent_emb = nn.Linear(hidden + config.latent_dim, hidden)
         for number in range(config.num_layers):
             self.add_module(f"csp_layer_{number}", CSPLayer(config))
