@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from chggen_nequip.compat import o3
+from chggen_nequip.compat import full_precision, o3
 from chggen_nequip.graph import Graph
 
 
@@ -79,7 +79,7 @@ class NeighbourSum(nn.Module):
         Returns:
             `[n_atoms, irreps_out.dim]`.
         """
-        features = self._component_first(self.linear_in(x) * self.scale)
+        features = self._component_first(full_precision(self.linear_in, x) * self.scale)
         sums = []
         for bucket, edge in zip(graph.buckets, edges, strict=True):
             gathered = features.index_select(0, bucket.source.reshape(-1))
@@ -169,7 +169,7 @@ class SelfProduct(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Products `[n_atoms, irreps_out.dim]` of features `[n_atoms, irreps_in.dim]`."""
         n, c = x.shape[0], self.channels
-        blocks = torch.split(self.linear_in(x), [c * size for size in self.sizes], dim=1)
+        blocks = torch.split(full_precision(self.linear_in, x), [c * size for size in self.sizes], dim=1)
         factors = torch.cat([block.view(n, c, -1) for block in blocks], dim=2)
         # Squares of squares grow without bound from layer to layer; the length of an atom's factors is kept below 1 a
         # channel, which leaves small ones as they are.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from chggen_nequip.checks import check_number
-from chggen_nequip.compat import Gate, o3
+from chggen_nequip.compat import Gate, full_precision, o3
 from chggen_nequip.convolution import NeighbourSum, SelfProduct
 from chggen_nequip.graph import Bucket, Graph
 from chggen_nequip.radial import NoiseEmbedding, bessel_basis, smooth_envelope
@@ -129,8 +129,7 @@ class Interaction(nn.Module):
         message = self.sum(x, graph, edges)
         if self.product is not None:
             message = message + self.product(message)
-        result: Tensor = self.gate(message + self.itself(x, attributes))
-        return result
+        return full_precision(self.gate, message + full_precision(self.itself, x, attributes))
 
 
 class ScoreNetwork(nn.Module):
@@ -195,8 +194,7 @@ class ScoreNetwork(nn.Module):
         x = self.species_features(species)
         for interaction, layer in zip(self.interactions, edges[:-1], strict=True):
             x = interaction(x, attributes, graph, layer)
-        result: Tensor = self.output_sum(x, graph, edges[-1]) + self.output_itself(x, attributes)
-        return result
+        return self.output_sum(x, graph, edges[-1]) + full_precision(self.output_itself, x, attributes)
 
     def _edges(self, bucket: Bucket, noise: Tensor) -> list[Tensor]:
         """Harmonics times radial functions for each layer `[n_rows, n_harmonics * n_radial, width]`."""

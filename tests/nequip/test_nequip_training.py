@@ -331,3 +331,12 @@ def test_level_weights_make_levels_count_alike() -> None:
         assert float(given.mean()) == pytest.approx(1)
     ratio = given[sigma < 0.7].mean() / given[sigma > 1.5].mean()
     assert float(ratio) == pytest.approx(9, rel=0.15)
+
+
+def test_mixed_precision_trains_float32_weights(tmp_path: Path, crystals: CrystalSet) -> None:
+    options = replace(OPTIONS, architecture=replace(OPTIONS.architecture, product_channels=3))
+    training = Training(options, TrainingSettings(out=tmp_path, precision="bf16-mixed"))
+    batch = StepBatches(crystals, options, 0, 1)[0]
+    losses = [training.optimise(batch) for _ in range(20)]
+    assert losses[-1] < losses[0]
+    assert {parameter.dtype for parameter in training.network.parameters()} == {torch.float32}
