@@ -11,5 +11,14 @@ if hasattr(torch.serialization, "add_safe_globals"):
 
 from e3nn import o3
 from e3nn.nn import Gate
+from torch import Tensor, nn
 
-__all__ = ["Gate", "o3"]
+__all__ = ["Gate", "full_precision", "o3"]
+
+
+def full_precision(module: nn.Module, *inputs: Tensor) -> Tensor:
+    """`module(*inputs)` in at least float32, whatever autocast says: e3nn's generated code fails under it."""
+    wide = (x.float() if x.dtype in {torch.bfloat16, torch.float16} else x for x in inputs)
+    with torch.autocast(inputs[0].device.type, enabled=False):
+        result: Tensor = module(*wide)
+    return result

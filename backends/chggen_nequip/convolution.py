@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from chggen_nequip.compat import o3
+from chggen_nequip.compat import full_precision, o3
 from chggen_nequip.graph import Graph
 
 
@@ -79,7 +79,7 @@ class NeighbourSum(nn.Module):
         Returns:
             `[n_atoms, irreps_out.dim]`.
         """
-        features = self._component_first(self.linear_in(x) * self.scale)
+        features = self._component_first(full_precision(self.linear_in, x) * self.scale)
         sums = []
         for bucket, edge in zip(graph.buckets, edges, strict=True):
             gathered = features.index_select(0, bucket.source.reshape(-1))
@@ -117,6 +117,78 @@ class NeighbourSum(nn.Module):
             [(totals[l3] * self.fan_in[l3] ** -0.5).transpose(1, 2).reshape(n_atoms, -1) for _, l3 in self.irreps_out],
             dim=1,
         )
+
+
+class SelfProduct(nn.Module):
+    """Products of an atom's features with themselves: one more order of the body expansion for little work.
+
+    `channels` channels of every l are taken from the features by a linear map, coupled with themselves, channel by
+    channel, and mapped to the result: the product basis of order two of MACE (Batatia et al. 2022, eq. 10), of
+    natural parity only.
+
+    Args:
+        irreps_in: features.
+        irreps_out: result, of natural parity.
+        l_max: largest l of the factors.
+        channels: number of channels.
+    """
+
+    coupling: Tensor
+
+    def __init__(self, irreps_in: o3.Irreps, irreps_out: o3.Irreps, *, l_max: int, channels: int) -> None:
+        super().__init__()
+        self.channels, self.size = channels, (l_max + 1) ** 2
+        self.sizes = [2 * order + 1 for order in range(l_max + 1)]
+        self.linear_in = o3.Linear(
+            irreps_in, o3.Irreps([(channels, (order, (-1) ** order)) for order in range(l_max + 1)])
+        )
+        wanted = sorted({ir.l for _, ir in irreps_out})
+        offset = [order**2 for order in range(l_max + 1)]
+        columns = []
+        self.paths = dict.fromkeys(wanted, 0)
+        for l3 in wanted:
+            for l1 in range(l_max + 1):
+                for l2 in range(l1, l_max + 1):
+                    if not abs(l1 - l2) <= l3 <= l1 + l2 or (l1 + l2 + l3) % 2:
+                        continue
+                    block = torch.zeros(self.size, self.size, 2 * l3 + 1)
+                    tensor = o3.wigner_3j(l1, l2, l3, dtype=torch.get_default_dtype()) * (2 * l3 + 1) ** 0.5
+                    block[offset[l1] : offset[l1] + 2 * l1 + 1, offset[l2] : offset[l2] + 2 * l2 + 1] = tensor
+                    columns.append(block)
+                    self.paths[l3] += 1
+        self.register_buffer("coupling", torch.cat(columns, dim=2).reshape(self.size**2, -1), persistent=False)
+        self.weights = nn.ParameterDict(
+            {
+                # From zero: the network starts as the one without products, which a checkpoint may give.
+                str(ir.l): nn.Parameter(torch.zeros(self.paths[ir.l] * channels, multiplicity))
+                for multiplicity, ir in irreps_out.sort()[0].simplify()
+            }
+        )
+        self.order = [(multiplicity, ir.l) for multiplicity, ir in irreps_out]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Products `[n_atoms, irreps_out.dim]` of features `[n_atoms, irreps_in.dim]`."""
+        n, c = x.shape[0], self.channels
+        blocks = torch.split(full_precision(self.linear_in, x), [c * size for size in self.sizes], dim=1)
+        factors = torch.cat([block.view(n, c, -1) for block in blocks], dim=2)
+        # Squares of squares grow without bound from layer to layer; the length of an atom's factors is kept below 1 a
+        # channel, which leaves small ones as they are.
+        factors = factors * torch.rsqrt(1 + factors.square().mean(dim=(1, 2), keepdim=True))
+        pairs = (factors[:, :, :, None] * factors[:, :, None, :]).view(n * c, -1)
+        coupled = (pairs @ self.coupling).view(n, c, -1)
+        widths = [paths * (2 * order + 1) for order, paths in self.paths.items()]
+        result = {}
+        for (order, paths), part in zip(self.paths.items(), torch.split(coupled, widths, dim=2), strict=True):
+            rows = part.reshape(n, c * paths, 2 * order + 1).transpose(1, 2)
+            mixed = (rows @ self.weights[str(order)]) * (c * paths) ** -0.5
+            result[order] = mixed
+        taken = dict.fromkeys(result, 0)
+        parts = []
+        for multiplicity, order in self.order:
+            low = taken[order]
+            parts.append(result[order][:, :, low : low + multiplicity].transpose(1, 2).reshape(n, -1))
+            taken[order] += multiplicity
+        return torch.cat(parts, dim=1)
 
 
 def _coupling(l1: int, l2: int, l3: int) -> Tensor:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from chggen_nequip.checks import check_number
-from chggen_nequip.compat import Gate, o3
-from chggen_nequip.convolution import NeighbourSum
+from chggen_nequip.compat import Gate, full_precision, o3
+from chggen_nequip.convolution import NeighbourSum, SelfProduct
 from chggen_nequip.graph import Bucket, Graph
 from chggen_nequip.radial import NoiseEmbedding, bessel_basis, smooth_envelope
 
@@ -34,6 +34,7 @@ class Architecture:
         n_radial: radial functions a layer.
         radial_hidden: width of the radial network.
         n_attributes: node attributes from the species, and as many from the noise level.
+        product_channels: channels of the products of a message with itself; 0 leaves them out.
         mean_neighbours: typical number of neighbours, a normalisation.
 
     Raises:
@@ -48,6 +49,7 @@ class Architecture:
     n_radial: int = 8
     radial_hidden: int = 64
     n_attributes: int = 8
+    product_channels: int = 0
     mean_neighbours: float = 20.0
 
     def __post_init__(self) -> None:
@@ -58,6 +60,7 @@ class Architecture:
             check_number("hidden", channels, whole=True, low=1, high=_MAX_CHANNELS)
         for name in ("layers", "n_bessel", "n_radial", "radial_hidden", "n_attributes"):
             check_number(name, getattr(self, name), whole=True, low=1, high=_MAX_COUNT)
+        check_number("product_channels", self.product_channels, whole=True, low=0, high=_MAX_CHANNELS)
         for name in ("cutoff", "mean_neighbours"):
             check_number(name, getattr(self, name), above=0)
 
@@ -75,6 +78,8 @@ class Architecture:
                 training), and for values out of range.
         """
         names = {field.name for field in fields(cls)}
+        # Networks had no products before they could have them.
+        values = {"product_channels": 0, **values}
         if values.keys() != names:
             raise ValueError(
                 f"the architecture lacks {sorted(names - values.keys())}, does not know {sorted(values.keys() - names)}"
@@ -113,11 +118,18 @@ class Interaction(nn.Module):
             mean_neighbours=architecture.mean_neighbours,
         )
         self.itself = o3.FullyConnectedTensorProduct(irreps_in, f"{2 * architecture.n_attributes}x0e", irreps)
+        self.product = (
+            SelfProduct(irreps, irreps, l_max=len(architecture.hidden) - 1, channels=architecture.product_channels)
+            if architecture.product_channels
+            else None
+        )
 
     def forward(self, x: Tensor, attributes: Tensor, graph: Graph, edges: Sequence[Tensor]) -> Tensor:
         """New features `[n_atoms, hidden.dim]`."""
-        result: Tensor = self.gate(self.sum(x, graph, edges) + self.itself(x, attributes))
-        return result
+        message = self.sum(x, graph, edges)
+        if self.product is not None:
+            message = message + self.product(message)
+        return full_precision(self.gate, message + full_precision(self.itself, x, attributes))
 
 
 class ScoreNetwork(nn.Module):
@@ -182,8 +194,7 @@ class ScoreNetwork(nn.Module):
         x = self.species_features(species)
         for interaction, layer in zip(self.interactions, edges[:-1], strict=True):
             x = interaction(x, attributes, graph, layer)
-        result: Tensor = self.output_sum(x, graph, edges[-1]) + self.output_itself(x, attributes)
-        return result
+        return self.output_sum(x, graph, edges[-1]) + full_precision(self.output_itself, x, attributes)
 
     def _edges(self, bucket: Bucket, noise: Tensor) -> list[Tensor]:
         """Harmonics times radial functions for each layer `[n_rows, n_harmonics * n_radial, width]`."""

@@ -54,6 +54,13 @@ _FILE = click.Path(path_type=Path, exists=True)
 @click.option("--hidden", default="64,32,16", show_default=True, help="Channels for l = 0, 1, ... .")
 @click.option("--layers", type=click.IntRange(min=1), default=4, show_default=True, help="Interaction layers.")
 @click.option("--cutoff", type=click.FloatRange(min=0, min_open=True), default=5.0, show_default=True, help="In Å.")
+@click.option(
+    "--product-channels",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Channels of the products of messages with themselves.",
+)
 @click.option("--sigma-min", type=click.FloatRange(min=0, min_open=True), default=0.01, show_default=True, help="In Å.")
 @click.option("--sigma-max", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True, help="In Å.")
 @click.option(
@@ -131,7 +138,7 @@ def command(
     from chggen_nequip.training import Training, TrainingOptions, TrainingSettings
 
     options = TrainingOptions(
-        architecture=_architecture(hidden, given["layers"], given["cutoff"]),
+        architecture=_architecture(hidden, given["layers"], given["cutoff"], given["product_channels"]),
         **{
             name: given[name]
             for name in (
@@ -223,12 +230,12 @@ def _train(
     click.echo(f"Wrote {path}.")
 
 
-def _architecture(hidden: str, layers: int, cutoff: float) -> Architecture:
+def _architecture(hidden: str, layers: int, cutoff: float, product_channels: int) -> Architecture:
     from chggen_kit.errors import InputError
     from chggen_nequip.network import Architecture
 
     try:
-        return Architecture(hidden=_channels(hidden), layers=layers, cutoff=cutoff)
+        return Architecture(hidden=_channels(hidden), layers=layers, cutoff=cutoff, product_channels=product_channels)
     except ValueError as error:
         raise InputError(f"There is no network with these options: {error}.") from error
 

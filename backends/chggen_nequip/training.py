@@ -8,7 +8,7 @@ import math
 import pickle
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -170,14 +170,19 @@ class Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.options.seed)
             network = ScoreNetwork(self.options.architecture)
-        if self.settings.init_from is not None:
-            source = load_checkpoint(self.settings.init_from).network
-            if source.architecture != self.options.architecture:
-                raise CheckpointError(
-                    f"The checkpoint {self.settings.init_from} has the architecture {source.architecture}, the run "
-                    f"wants {self.options.architecture}. Give the options of that architecture, or train from scratch."
-                )
-            network.load_state_dict(source.state_dict())
+        if self.settings.init_from is None:
+            return network
+        source = load_checkpoint(self.settings.init_from).network
+        wanted = self.options.architecture
+        if replace(wanted, product_channels=source.architecture.product_channels) != source.architecture or (
+            source.architecture.product_channels not in {0, wanted.product_channels}
+        ):
+            raise CheckpointError(
+                f"The checkpoint {self.settings.init_from} has the architecture {source.architecture}, the run "
+                f"wants {wanted}. Give the options of that architecture (products may be added), or train from scratch."
+            )
+        # Products that the checkpoint lacks start at zero: the network is the checkpoint's until they are trained.
+        network.load_state_dict({**network.state_dict(), **source.state_dict()})
         return network
 
     def run(

@@ -124,12 +124,18 @@ def test_other_header(checkpoint: Path, header: dict[str, object], message: str)
         load_checkpoint(checkpoint)
 
 
-@pytest.mark.parametrize("name", sorted(SMALL.to_dict()))
+@pytest.mark.parametrize("name", sorted(SMALL.to_dict().keys() - {"product_channels"}))
 def test_no_default_stands_in_for_a_missing_hyper_parameter(checkpoint: Path, name: str) -> None:
     incomplete = {key: value for key, value in SMALL.to_dict().items() if key != name}
     rewrite(checkpoint, header={"architecture": incomplete})
     with pytest.raises(CheckpointError, match=name):
         load_checkpoint(checkpoint)
+
+
+def test_a_network_from_before_products_has_none(checkpoint: Path) -> None:
+    older = {key: value for key, value in SMALL.to_dict().items() if key != "product_channels"}
+    rewrite(checkpoint, header={"architecture": older})
+    assert load_checkpoint(checkpoint).network.architecture == SMALL
 
 
 @pytest.mark.parametrize(

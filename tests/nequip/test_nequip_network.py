@@ -11,7 +11,7 @@ from chggen_kit.state import CrystalBatch
 from chggen_kit.testing.crystals import disturbed, perovskite, rocksalt, textbook_crystals, zincblende
 from chggen_kit.torus import neighbours, wrap
 from chggen_nequip.compat import o3
-from chggen_nequip.convolution import NeighbourSum
+from chggen_nequip.convolution import NeighbourSum, SelfProduct
 from chggen_nequip.graph import build_graph, pad_neighbours
 from chggen_nequip.network import Architecture, ScoreNetwork
 from chggen_nequip.radial import smooth_envelope
@@ -20,10 +20,14 @@ CUTOFF = 5.0
 TOLERANCE = 2e-5  # float32, relative to the largest component; measured: 3e-6
 
 
-@pytest.fixture(scope="module")
-def network() -> ScoreNetwork:
+@pytest.fixture(scope="module", params=[0, 6], ids=["plain", "products"])
+def network(request: pytest.FixtureRequest) -> ScoreNetwork:
     torch.manual_seed(0)
-    return ScoreNetwork(Architecture(hidden=(16, 8, 4), layers=2)).eval()
+    network = ScoreNetwork(Architecture(hidden=(16, 8, 4), layers=2, product_channels=request.param)).eval()
+    for name, parameter in network.named_parameters():
+        if ".product.weights" in name:  # they start at zero
+            torch.nn.init.normal_(parameter)
+    return network
 
 
 def rattled(batch: CrystalBatch) -> CrystalBatch:
@@ -175,3 +179,30 @@ def test_neighbour_sum_is_a_weighted_tensor_product_over_edges() -> None:
                 scatter(message, edges.target, dim_size=batch.n_atoms) * layer.fan_in[l3] ** -0.5
             )
     torch.testing.assert_close(ours, total * 7.0**-0.5, rtol=1e-4, atol=1e-5)
+
+
+def test_self_product_is_the_coupled_square_of_its_factors() -> None:
+    torch.manual_seed(0)
+    irreps, channels = o3.Irreps("5x0e + 4x1o + 3x2e"), 3
+    product = SelfProduct(irreps, irreps, l_max=2, channels=channels)
+    x = irreps.randn(7, -1)
+    assert float(product(x).abs().max()) == 0  # until it is trained
+    for parameter in product.weights.values():
+        torch.nn.init.normal_(parameter)
+    blocks = torch.split(product.linear_in(x), [channels * (2 * order + 1) for order in range(3)], dim=1)
+    factors = [block.view(7, channels, -1) for block in blocks]
+    square = sum(factor.square().sum(dim=2) for factor in factors) / 9
+    length = (1 + square.mean(dim=1)).sqrt()[:, None, None]
+    factors = [factor / length for factor in factors]
+    expected = []
+    for multiplicity, ir in irreps:
+        rows = []
+        for l1 in range(3):
+            for l2 in range(l1, 3):
+                if abs(l1 - l2) <= ir.l <= l1 + l2 and (l1 + l2 + ir.l) % 2 == 0:
+                    coupling = o3.wigner_3j(l1, l2, ir.l) * (2 * ir.l + 1) ** 0.5
+                    rows.append(torch.einsum("nci,ncj,ijk->nck", factors[l1], factors[l2], coupling))
+        mixed = torch.stack(rows, dim=2).flatten(1, 2)  # [atoms, channels * paths, 2 l + 1]
+        weights = product.weights[str(ir.l)] * mixed.shape[1] ** -0.5
+        expected.append(torch.einsum("npk,pm->nmk", mixed, weights).reshape(7, multiplicity * (2 * ir.l + 1)))
+    assert_equal(product(x), torch.cat(expected, dim=1))

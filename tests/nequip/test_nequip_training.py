@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from chggen_nequip.dataset import BatchPlan, CrystalSet, Selection, generator_of
 from chggen_nequip.held_out import read_held_out
 from chggen_nequip.network import Architecture
 from chggen_nequip.objective import LevelWeights, add_noise, log_normal, log_uniform, relative_errors
-from chggen_nequip.training import Training, TrainingOptions, TrainingSettings
+from chggen_nequip.training import StepBatches, Training, TrainingOptions, TrainingSettings
 
 SMALL = Architecture(hidden=(8, 4), layers=1, cutoff=4.0)
 OPTIONS = TrainingOptions(architecture=SMALL, steps=6, seed=3, batch_atoms=30, warm_up=2)
@@ -103,6 +104,17 @@ def test_training_starts_from_given_weights_of_the_same_architecture(tmp_path: P
         assert torch.equal(tensor, second.network.state_dict()[name])
     with pytest.raises(CheckpointError, match="architecture"):
         Training(TrainingOptions(), TrainingSettings(out=tmp_path, init_from=tmp_path / "start.safetensors"))
+
+
+def test_products_added_to_given_weights_change_nothing_at_first(tmp_path: Path, crystals: CrystalSet) -> None:
+    first = train(tmp_path / "first", crystals)
+    first.export(tmp_path / "start.safetensors", crystals, {})
+    options = replace(OPTIONS, architecture=replace(OPTIONS.architecture, product_channels=3))
+    second = Training(options, TrainingSettings(out=tmp_path, init_from=tmp_path / "start.safetensors"))
+    assert second.validate(crystals.batch) == first.validate(crystals.batch)
+    second.optimise(StepBatches(crystals, options, 0, 1)[0])
+    assert second.network.interactions[0].product is not None
+    assert all(float(w.abs().max()) > 0 for w in second.network.interactions[0].product.weights.values())
 
 
 def test_training_lowers_the_error(tmp_path: Path) -> None:
@@ -319,3 +331,12 @@ def test_level_weights_make_levels_count_alike() -> None:
         assert float(given.mean()) == pytest.approx(1)
     ratio = given[sigma < 0.7].mean() / given[sigma > 1.5].mean()
     assert float(ratio) == pytest.approx(9, rel=0.15)
+
+
+def test_mixed_precision_trains_float32_weights(tmp_path: Path, crystals: CrystalSet) -> None:
+    options = replace(OPTIONS, architecture=replace(OPTIONS.architecture, product_channels=3))
+    training = Training(options, TrainingSettings(out=tmp_path, precision="bf16-mixed"))
+    batch = StepBatches(crystals, options, 0, 1)[0]
+    losses = [training.optimise(batch) for _ in range(20)]
+    assert losses[-1] < losses[0]
+    assert {parameter.dtype for parameter in training.network.parameters()} == {torch.float32}
