@@ -115,6 +115,23 @@ def _silu(x: Tensor) -> Tensor:
     return functional.silu(x, inplace=not torch.is_grad_enabled())
 
 
+def _over_pairs(
+    centre: Tensor, neighbour: Tensor, even: Tensor, odd: Tensor, itself: Tensor, graph: PairGraph
+) -> Tensor:
+    """Sum of an atom's part, its neighbour's part and the even and odd parts of their displacement `[n_pairs, h]`."""
+    n, last = graph.n_unordered, graph.n_unordered + graph.n_atoms
+    total = centre[graph.centre]
+    if torch.is_grad_enabled():
+        diagonal = itself.expand(graph.n_atoms, -1)
+        return total + neighbour[graph.neighbour] + torch.cat([even + odd, diagonal, even - odd])
+    # The same in place: each pass over all pairs counts.
+    total += neighbour[graph.neighbour]
+    total[:n].add_(even).add_(odd)
+    total[n:last] += itself
+    total[last:].add_(even).sub_(odd)
+    return total
+
+
 def _perceptron(inputs: int, hidden: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU())
 
@@ -152,8 +169,8 @@ class CSPLayer(nn.Module):
         Args:
             h: `[n_atoms, hidden_dim]`.
             gram: `[n_crystals, 9]`.
-            edges: Fourier features of the first half of the pairs `[n_half, 6 num_freqs]`, or the displacements of all
-                `[n_pairs, 3]` where there are none.
+            edges: Fourier features of the pairs with i < j `[n_unordered, 6 num_freqs]`, or the displacements of all
+                pairs `[n_pairs, 3]` where there are none.
             graph: the pairs.
         """
         z = h if self.layer_norm is None else self.layer_norm(h)
@@ -172,14 +189,15 @@ class CSPLayer(nn.Module):
         cell = functional.linear(gram, of_cell, first.bias)
         centre = functional.linear(z, of_centre) + cell[graph.crystal_index]
         neighbour = functional.linear(z, of_neighbour)
-        total = centre[graph.centre] + neighbour[graph.neighbour]
-        if self._fourier:
+        if not self._fourier:
+            total = centre[graph.centre] + neighbour[graph.neighbour] + functional.linear(edges, of_edge)
+        else:
             half = edges.shape[1] // 2
             odd = functional.linear(edges[:, :half], of_edge[:, :half])
             even = functional.linear(edges[:, half:], of_edge[:, half:])
-            total = total + torch.cat([even + odd, (even - odd)[graph.mirrored]])
-        else:
-            total = total + functional.linear(edges, of_edge)
+            # Of an atom with itself all sines are 0 and all cosines 1.
+            itself = of_edge[:, half:].sum(dim=1)
+            total = _over_pairs(centre, neighbour, even, odd, itself, graph)
         return _silu(functional.linear(_silu(total), second.weight, second.bias))
 
 
@@ -233,7 +251,7 @@ class CSPNet(nn.Module):
     def _edge_features(self, frac_coords: Tensor, graph: PairGraph) -> Tensor:
         if self.config.dis_emb == "none":
             return wrap(frac_coords[graph.neighbour] - frac_coords[graph.centre])
-        half = slice(0, graph.n_half)
+        half = slice(0, graph.n_unordered)
         offset = frac_coords[graph.neighbour[half]] - frac_coords[graph.centre[half]]
         # The features have period 1; the nearest image keeps the angles small and their sines accurate.
         offset = offset - torch.round(offset)

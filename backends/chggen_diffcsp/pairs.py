@@ -1,7 +1,7 @@
 """All ordered pairs of atoms inside each crystal: the graph depends on the numbers of atoms alone.
 
-The pairs come in halves, (i, j) with i <= j and then the mirrored ones with i > j: what is odd or even in a pair's
-displacement is computed for the first half only.
+The pairs come in three parts: (i, j) with i < j, each atom with itself, and the mirrored (j, i) in the order of the
+first part. What is odd or even in a pair's displacement is then computed for the first part only.
 """
 
 from __future__ import annotations
@@ -19,23 +19,21 @@ _REMEMBERED = 32
 
 @dataclass(frozen=True)
 class PairGraph:
-    """Pairs of a batch; `n_half` with i <= j (an atom with itself included), then `n_pairs - n_half` with i > j.
+    """Pairs of a batch: `n_unordered` with i < j, then `n_atoms` with i = j, then `n_unordered` mirrored ones.
 
     Attributes:
         num_atoms: `[n_crystals]`, int64.
         crystal_index: crystal of each atom `[n_atoms]`.
         centre: i of each pair `[n_pairs]`, whose mean over j is taken.
         neighbour: j of each pair `[n_pairs]`.
-        mirrored: index into the first half of the pair that each pair of the second half mirrors.
-        n_half: pairs of the first half.
+        n_unordered: pairs of the first part.
     """
 
     num_atoms: Tensor
     crystal_index: Tensor
     centre: Tensor
     neighbour: Tensor
-    mirrored: Tensor
-    n_half: int
+    n_unordered: int
 
     @property
     def n_atoms(self) -> int:
@@ -50,19 +48,17 @@ class PairGraph:
         size = num_atoms[index]
         first = (num_atoms.cumsum(0) - num_atoms)[index]
         last = first + size
-        centre = torch.arange(index.shape[0], device=device)
-        # Neighbours i, i + 1, ... of atom i, up to the last atom of its crystal.
-        counts = last - centre
-        i = torch.repeat_interleave(centre, counts)
-        j = torch.arange(i.shape[0], device=device) - (counts.cumsum(0) - counts)[i] + i
-        mirrored = (i != j).nonzero()[:, 0]
+        atom = torch.arange(index.shape[0], device=device)
+        # Neighbours i + 1, i + 2, ... of atom i, up to the last atom of its crystal.
+        counts = last - atom - 1
+        i = torch.repeat_interleave(atom, counts)
+        j = torch.arange(i.shape[0], device=device) - (counts.cumsum(0) - counts)[i] + i + 1
         return cls(
             num_atoms=num_atoms,
             crystal_index=index,
-            centre=torch.cat([i, j[mirrored]]),
-            neighbour=torch.cat([j, i[mirrored]]),
-            mirrored=mirrored,
-            n_half=int(i.shape[0]),
+            centre=torch.cat([i, atom, j]),
+            neighbour=torch.cat([j, atom, i]),
+            n_unordered=int(i.shape[0]),
         )
 
 
