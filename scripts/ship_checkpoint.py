@@ -14,9 +14,9 @@ from typing import Any
 
 import click
 
+from chggen_kit.training.dataset import Selection
+from chggen_kit.training.held_out import fingerprint, read_held_out
 from chggen_nequip.checkpoint import load_checkpoint, save_checkpoint
-from chggen_nequip.dataset import Selection
-from chggen_nequip.held_out import fingerprint, read_held_out
 from chggen_nequip.model import SHIPPED
 
 LICENCE = "CC BY 4.0 (trained on Materials Project data)"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chggen_nequip.held_out import fingerprint, read_held_out
+from chggen_kit.training.held_out import fingerprint, read_held_out
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "ship_checkpoint.py"
 

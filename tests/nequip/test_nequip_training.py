@@ -16,11 +16,12 @@ from chggen_kit.errors import CheckpointError, InputError, RunDirectoryError
 from chggen_kit.io.readers import StructureRecord, parse_formula
 from chggen_kit.state import CrystalBatch
 from chggen_kit.testing.crystals import rocksalt, textbook_crystals
-from chggen_nequip.dataset import BatchPlan, CrystalSet, Selection, generator_of
-from chggen_nequip.held_out import read_held_out
+from chggen_kit.training.dataset import BatchPlan, CrystalSet, Selection, generator_of
+from chggen_kit.training.held_out import read_held_out
+from chggen_kit.training.options import TrainingSettings
 from chggen_nequip.network import Architecture
 from chggen_nequip.objective import LevelWeights, add_noise, log_normal, log_uniform, relative_errors
-from chggen_nequip.training import StepBatches, Training, TrainingOptions, TrainingSettings
+from chggen_nequip.training import Training, TrainingOptions
 
 SMALL = Architecture(hidden=(8, 4), layers=1, cutoff=4.0)
 OPTIONS = TrainingOptions(architecture=SMALL, steps=6, seed=3, batch_atoms=30, warm_up=2)
@@ -112,7 +113,7 @@ def test_products_added_to_given_weights_change_nothing_at_first(tmp_path: Path,
     options = replace(OPTIONS, architecture=replace(OPTIONS.architecture, product_channels=3))
     second = Training(options, TrainingSettings(out=tmp_path, init_from=tmp_path / "start.safetensors"))
     assert second.validate(crystals.batch) == first.validate(crystals.batch)
-    second.optimise(StepBatches(crystals, options, 0, 1)[0])
+    second.optimise(second.batch_maker(crystals)(0))
     assert second.network.interactions[0].product is not None
     assert all(float(w.abs().max()) > 0 for w in second.network.interactions[0].product.weights.values())
 
@@ -248,7 +249,7 @@ def test_selection_names_its_reasons() -> None:
 
 
 def test_rows_that_the_network_cannot_take_have_a_reason() -> None:
-    selection = Selection()
+    selection = Selection(max_atomic_number=103)
     assert selection.reason_against(record(rocksalt(104, 8, 5.0))) == "element beyond Z = 103"
     assert selection.reason_against(record(rocksalt(103, 8, 5.0))) is None
     for energy in ("unknown", [], {}, "0,02"):
@@ -336,7 +337,7 @@ def test_level_weights_make_levels_count_alike() -> None:
 def test_mixed_precision_trains_float32_weights(tmp_path: Path, crystals: CrystalSet) -> None:
     options = replace(OPTIONS, architecture=replace(OPTIONS.architecture, product_channels=3))
     training = Training(options, TrainingSettings(out=tmp_path, precision="bf16-mixed"))
-    batch = StepBatches(crystals, options, 0, 1)[0]
+    batch = training.batch_maker(crystals)(0)
     losses = [training.optimise(batch) for _ in range(20)]
     assert losses[-1] < losses[0]
     assert {parameter.dtype for parameter in training.network.parameters()} == {torch.float32}

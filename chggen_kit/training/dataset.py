@@ -17,7 +17,6 @@ from chggen_kit.errors import InputError, RunDirectoryError
 from chggen_kit.io.readers import StructureRecord, read_structures
 from chggen_kit.state import CrystalBatch
 from chggen_kit.torus import wrap
-from chggen_nequip.network import MAX_ATOMIC_NUMBER
 
 _LOG = logging.getLogger(__name__)
 
@@ -41,6 +40,7 @@ class Selection:
             xenon 60).
         named_split_only: whether to leave out rows that name no split.
         validation_formulas: formulas of the validation rows, left out too.
+        max_atomic_number: largest atomic number that the network takes.
     """
 
     split: str | None = "train"
@@ -51,6 +51,7 @@ class Selection:
     max_volume: float = 90.0
     named_split_only: bool = False
     validation_formulas: frozenset[str] = frozenset()
+    max_atomic_number: int = 118
 
     def reason_against(self, record: StructureRecord) -> str | None:
         """Why `record` is left out, or None."""
@@ -60,8 +61,8 @@ class Selection:
             return "other split"
         if record.n_atoms > self.max_atoms:
             return f"more than {self.max_atoms} atoms"
-        if int(record.species.max()) > MAX_ATOMIC_NUMBER:
-            return f"element beyond Z = {MAX_ATOMIC_NUMBER}"
+        if int(record.species.max()) > self.max_atomic_number:
+            return f"element beyond Z = {self.max_atomic_number}"
         return self._energy_reason(record) or self._volume_reason(record) or self._formula_reason(record)
 
     def _volume_reason(self, record: StructureRecord) -> str | None:
@@ -118,8 +119,7 @@ class CrystalSet:
         except (OSError, EOFError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError) as error:
             raise RunDirectoryError(
                 f"The prepared structures {path} cannot be read ({error}). The file is missing, truncated or not "
-                "ours; start again in another --out, with --init-from the run's checkpoint.safetensors to keep its "
-                "weights."
+                "ours; start again in another --out, with --init-from the run's checkpoint to keep its weights."
             ) from error
 
     @classmethod
