@@ -80,7 +80,7 @@ class BatchMaker:
 
     def __init__(self, crystals: CrystalSet, options: TrainingOptions) -> None:
         self._crystals, self._options = crystals, options
-        self._plan = BatchPlan(crystals.batch.num_atoms, max_atoms=options.batch_atoms, seed=options.seed)
+        self._plan = BatchPlan(crystals.batch.num_atoms, max_size=options.batch_atoms, seed=options.seed)
 
     def __call__(self, step: int) -> NoisyBatch:
         options = self._options

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -186,27 +187,35 @@ def sample_records(records: Sequence[StructureRecord], count: int) -> list[Struc
 
 
 class BatchPlan:
-    """Batches of at most `max_atoms` atoms (and at least one crystal), a function of (seed, step) alone.
+    """Batches of limited size (and at least one crystal), a function of (seed, step) alone.
 
     Every pass over the set is a permutation drawn from (seed, pass), cut greedily into batches; steps run through the
     passes. Any step can be asked for in any order, which is what makes training resumable to the step.
+
+    Args:
+        sizes: size of each crystal `[n_crystals]`: its atoms, or whatever its cost grows with.
+        max_size: largest sum of sizes in a batch.
+        seed: of the order.
+        max_crystals: most crystals in a batch.
     """
 
-    def __init__(self, num_atoms: Tensor, *, max_atoms: int, seed: int) -> None:
-        self._sizes = num_atoms.tolist()
-        self._max_atoms, self._seed = max_atoms, seed
+    def __init__(self, sizes: Tensor, *, max_size: int, seed: int, max_crystals: int | None = None) -> None:
+        self._sizes = sizes.tolist()
+        self._max_size, self._seed = max_size, seed
+        self._max_crystals = max_crystals or len(self._sizes)
         self._first_steps = [0]
         self._passes: dict[int, list[list[int]]] = {}
 
     def crystals(self, step: int) -> list[int]:
         """Crystals of the batch of `step` (from 0)."""
-        index = 0
-        while True:
-            if index + 1 == len(self._first_steps):
-                self._first_steps.append(self._first_steps[index] + len(self._batches(index)))
-            if step < self._first_steps[index + 1]:
-                return self._batches(index)[step - self._first_steps[index]]
-            index += 1
+        index = self.pass_of(step)
+        return self._batches(index)[step - self._first_steps[index]]
+
+    def pass_of(self, step: int) -> int:
+        """Which pass over the set `step` belongs to, both from 0."""
+        while step >= self._first_steps[-1]:
+            self._first_steps.append(self._first_steps[-1] + len(self._batches(len(self._first_steps) - 1)))
+        return bisect_right(self._first_steps, step) - 1
 
     def _batches(self, index: int) -> list[list[int]]:
         if index not in self._passes:
@@ -214,9 +223,9 @@ class BatchPlan:
             batches: list[list[int]] = []
             room = 0
             for crystal in order:
-                if not batches or self._sizes[crystal] > room:
+                if not batches or self._sizes[crystal] > room or len(batches[-1]) == self._max_crystals:
                     batches.append([])
-                    room = self._max_atoms
+                    room = self._max_size
                 batches[-1].append(crystal)
                 room -= self._sizes[crystal]
             self._passes = {index: batches}

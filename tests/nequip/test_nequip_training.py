@@ -179,7 +179,7 @@ def test_learning_rate_rises_holds_and_falls() -> None:
 
 def test_batches_are_full_but_never_above_the_size() -> None:
     sizes = torch.randint(1, 20, (200,), generator=torch.Generator().manual_seed(0))
-    plan = BatchPlan(sizes, max_atoms=50, seed=1)
+    plan = BatchPlan(sizes, max_size=50, seed=1)
     seen: list[int] = []
     step = 0
     while len(seen) < 200:
@@ -189,13 +189,13 @@ def test_batches_are_full_but_never_above_the_size() -> None:
         step += 1
     assert sorted(seen) == list(range(200))
     assert sizes.sum() / step > 40
-    assert BatchPlan(sizes, max_atoms=50, seed=1).crystals(step + 5) == plan.crystals(step + 5)
-    assert BatchPlan(sizes, max_atoms=50, seed=2).crystals(0) != plan.crystals(0)
+    assert BatchPlan(sizes, max_size=50, seed=1).crystals(step + 5) == plan.crystals(step + 5)
+    assert BatchPlan(sizes, max_size=50, seed=2).crystals(0) != plan.crystals(0)
     assert plan.crystals(0) != plan.crystals(step)  # another order in the second pass
 
 
 def test_a_crystal_above_the_size_is_a_batch_of_its_own() -> None:
-    plan = BatchPlan(torch.tensor([100, 3, 100]), max_atoms=50, seed=0)
+    plan = BatchPlan(torch.tensor([100, 3, 100]), max_size=50, seed=0)
     batches = [plan.crystals(step) for step in range(3)]
     assert sorted(map(tuple, batches)) == [(0,), (1,), (2,)]
 
