@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -119,7 +120,9 @@ class Denoiser(nn.Module):
             betas=beta.betas, alphas=beta.alphas, alphas_cumprod=beta.alphas_cumprod, sigmas=beta.sigmas
         )
         sigmas = exponential_sigmas(timesteps, sigma_begin, sigma_end)
-        self.sigma_scheduler = _Buffers(sigmas=sigmas, sigmas_norm=exact_sigmas_norm(sigmas))
+        self.sigma_scheduler = _Buffers(
+            sigmas=sigmas, sigmas_norm=_sigmas_norm(timesteps, sigma_begin, sigma_end).clone()
+        )
         self.timesteps = timesteps
 
     def noise_levels(self) -> NoiseLevels:
@@ -137,6 +140,12 @@ class Denoiser(nn.Module):
         embedded = time_embedding(time, self.decoder.config.latent_dim)
         output = self.decoder(embedded, species, frac_coords, lattice, PairGraph(*pairs))
         return output.lattice, output.coords, output.types
+
+
+@cache
+def _sigmas_norm(timesteps: int, sigma_begin: float, sigma_end: float) -> Tensor:
+    """`exact_sigmas_norm`, which takes a good part of a second, of a geometric schedule."""
+    return exact_sigmas_norm(exponential_sigmas(timesteps, sigma_begin, sigma_end))
 
 
 def minus_wrapped_score(offset: Tensor, sigma: Tensor) -> Tensor:

@@ -16,9 +16,8 @@ from typing import Any
 import torch
 import yaml
 
-from chggen_diffcsp.training import SPECIES_COST, Training, TrainingOptions, plan_of
+from chggen_diffcsp.training import SPECIES_COST, Training, TrainingOptions
 from chggen_kit.state import CrystalBatch
-from chggen_kit.training.dataset import CrystalSet
 from chggen_kit.training.run_data import RunData
 
 LIGHTNING = "1.3.8"
@@ -44,24 +43,26 @@ def write_run(training: Training, prepared: RunData) -> Path:
     _write(out / HPARAMS_FILE, lambda path: path.write_text(yaml.safe_dump(config, sort_keys=False)))
     for name, tensors in (("lattice", lattice_statistics(crystals.batch)), ("prop", _unit_scale())):
         _write(out / f"{name}_scaler.pt", _saver(tensors))
-    path = out / checkpoint_name(training.step, crystals, options)
-    _write(path, _saver(checkpoint(training, crystals, config)))
+    epoch = training.plan(crystals).pass_of(training.step - 1)
+    path = out / f"epoch={epoch}-step={training.step - 1}.ckpt"
+    _write(path, _saver(checkpoint(training, epoch, config)))
     for other in out.glob("epoch=*-step=*.ckpt"):
         if other != path:
             other.unlink()
     return path
 
 
-def checkpoint_name(step: int, crystals: CrystalSet, options: TrainingOptions) -> str:
-    """File name after `step` steps (at least one)."""
-    return f"epoch={plan_of(crystals, options).pass_of(step - 1)}-step={step - 1}.ckpt"
+def checkpoint(training: Training, epoch: int, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Content of the checkpoint file.
 
-
-def checkpoint(training: Training, crystals: CrystalSet, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Content of the checkpoint file."""
+    Args:
+        training: after at least one step.
+        epoch: passes over the training set that were finished before the last step.
+        config: content of hparams.yaml.
+    """
     weights = {name: tensor.detach().cpu().clone() for name, tensor in training.average.state_dict().items()}
     return {
-        "epoch": plan_of(crystals, training.options).pass_of(training.step - 1) + 1,
+        "epoch": epoch + 1,
         "global_step": training.step,
         "pytorch-lightning_version": LIGHTNING,
         "state_dict": weights,

@@ -91,28 +91,18 @@ class BatchMaker:
     Args:
         levels: of the model.
         crystals: training set.
+        plan: which of them each step takes.
         options: of the run.
     """
 
-    def __init__(self, levels: NoiseLevels, crystals: CrystalSet, options: TrainingOptions) -> None:
-        self._levels, self._crystals, self._options = levels, crystals, options
-        self._plan = plan_of(crystals, options)
+    def __init__(self, levels: NoiseLevels, crystals: CrystalSet, plan: BatchPlan, options: TrainingOptions) -> None:
+        self._levels, self._crystals, self._plan, self._options = levels, crystals, plan, options
 
     def __call__(self, step: int) -> NoisedBatch:
         batch = self._crystals.batch.select(self._plan.crystals(step))
         generator = generator_of(self._options.seed, "noise", step)
         time = torch.randint(1, self._options.timesteps + 1, (batch.n_crystals,), generator=generator)
         return add_noise(self._levels, batch, time, generator, one_hot=self._options.one_hot)
-
-
-def plan_of(crystals: CrystalSet, options: TrainingOptions) -> BatchPlan:
-    """Which crystals each step takes."""
-    return BatchPlan(
-        crystals.batch.num_atoms**2,
-        max_size=options.batch_edges,
-        max_crystals=options.batch_crystals,
-        seed=options.seed,
-    )
 
 
 class Training(TrainingLoop[Denoiser, NoisedBatch]):
@@ -122,9 +112,21 @@ class Training(TrainingLoop[Denoiser, NoisedBatch]):
         super().__init__(options, settings, new_denoiser(options))
         self.options = options
         self._levels = self.network.noise_levels()
+        self._plan: BatchPlan | None = None
 
     def batch_maker(self, crystals: CrystalSet) -> Callable[[int], NoisedBatch]:
-        return BatchMaker(self._levels, crystals, self.options)
+        return BatchMaker(self._levels, crystals, self.plan(crystals), self.options)
+
+    def plan(self, crystals: CrystalSet) -> BatchPlan:
+        """Which of `crystals`, the same ones in every call, each step takes."""
+        if self._plan is None:
+            self._plan = BatchPlan(
+                crystals.batch.num_atoms**2,
+                max_size=self.options.batch_edges,
+                max_crystals=self.options.batch_crystals,
+                seed=self.options.seed,
+            )
+        return self._plan
 
     def loss(self, batch: NoisedBatch) -> Tensor:
         return total(losses(self.model(*batch[:5]), batch))
