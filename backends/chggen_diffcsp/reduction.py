@@ -9,13 +9,11 @@ import numpy as np
 from chggen_kit.io.readers import StructureRecord
 
 _TOLERANCE = 1e-4
-"""Relative difference below which lengths and angles count as equal: data files hold about five digits."""
-_SAME = 1e-3
-"""Relative difference below which two cells have the same lengths and angles."""
+"""Below which lengths and angles count as equal: data files hold about five digits."""
 
 
 def niggli_reduced(record: StructureRecord) -> StructureRecord:
-    """`record` in a Niggli-reduced cell, atoms in the same order; unchanged where its cell is one already.
+    """`record` in its Niggli-reduced cell, atoms in the same order.
 
     The network sees lengths and angles of a cell only, so its orientation does not matter.
     """
@@ -23,8 +21,5 @@ def niggli_reduced(record: StructureRecord) -> StructureRecord:
 
     reduced = spglib.niggli_reduce(record.lattice, eps=_TOLERANCE)
     if reduced is None:
-        return record
-    before, after = (cell @ cell.T for cell in (record.lattice, reduced))
-    if np.abs(after - before).max() <= _SAME * np.abs(before).max():
         return record
     return replace(record, lattice=reduced, frac_coords=record.frac_coords @ record.lattice @ np.linalg.inv(reduced))
