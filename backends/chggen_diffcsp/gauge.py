@@ -13,7 +13,7 @@ from torch import Tensor
 from chggen_kit.errors import InputError
 
 _TOLERANCE = 1e-4
-"""Below which lengths and products count as equal. Files hold about five digits: with 1e-5 their rounding decides whether
+"""Below which lengths and products count as equal. Files hold five digits or so: with 1e-5 their rounding decides if
 a face-centred cell comes out with three angles of 60 degrees or with 120, 120 and 90."""
 
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import torch
 
+from chggen_diffcsp.gauge import niggli_changes
+from chggen_kit.errors import InputError
 from chggen_kit.io.readers import StructureRecord
-
-_TOLERANCE = 1e-4
-"""Below which lengths and angles count as equal: data files hold about five digits."""
 
 
 def niggli_reduced(record: StructureRecord) -> StructureRecord:
-    """`record` in its Niggli-reduced cell, atoms in the same order.
-
-    The network sees lengths and angles of a cell only, so its orientation does not matter.
-    """
-    import spglib
-
-    reduced = spglib.niggli_reduce(record.lattice, eps=_TOLERANCE)
-    if reduced is None:
+    """`record` in the cell in which the score model will give it to the network, atoms in the same order."""
+    try:
+        change = niggli_changes(torch.from_numpy(record.lattice)[None], torch.tensor([True]))[0].numpy()
+    except InputError:
+        # A cell too long and thin to be reduced is as good as another: the reader has refused flat ones.
         return record
-    return replace(record, lattice=reduced, frac_coords=record.frac_coords @ record.lattice @ np.linalg.inv(reduced))
+    return replace(
+        record,
+        lattice=change @ record.lattice,
+        frac_coords=record.frac_coords @ np.rint(np.linalg.inv(change)),
+    )

@@ -142,7 +142,7 @@ def hparams(options: TrainingOptions, crystals: CrystalBatch, note: Mapping[str,
             "monitor_metric": "val_loss",
             "monitor_metric_mode": "min",
         },
-        "expname": Path(note["request"]["data"][0][0]).name.split(".")[0],
+        "expname": name_of(note),
         "core": {"version": "0.0.1", "tags": ["chggen-kit"]},
         "chggen": {
             "elements": torch.unique(crystals.species).tolist(),
@@ -166,12 +166,18 @@ def _data(options: TrainingOptions, crystals: CrystalBatch, note: Mapping[str, A
         "readout": "mean",
         "max_atoms": int(crystals.num_atoms.max()),
         "otf_graph": False,
+        "eval_model_name": name_of(note),
         "tolerance": 0.1,
         "use_space_group": False,
         "use_pos_index": False,
         "files": [Path(path).name for path, _ in note["request"]["data"]],
         "batch_size": options.batch_crystals,
     }
+
+
+def name_of(note: Mapping[str, Any]) -> str:
+    """Name of the first data set, without its folder and endings."""
+    return Path(note["request"]["data"][0][0]).name.split(".")[0]
 
 
 def lattice_statistics(crystals: CrystalBatch) -> dict[str, torch.Tensor]:

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from chggen_kit.training.command import SETTINGS, carry_out, check_splits, data_options, prepare_run, run_options
+from chggen_kit.training.command import (
+    OPTIMISATION,
+    SETTINGS,
+    carry_out,
+    check_splits,
+    data_options,
+    prepare_run,
+    run_options,
+)
 
 
 @click.command("diffcsp")
@@ -54,7 +62,7 @@ def command(
     from chggen_kit.training.options import TrainingSettings
     from chggen_kit.training.run_data import DataRules
 
-    names = ("steps", "seed", "learning_rate", "decay", "kind", "hidden", "layers", "frequencies", "time_dim")
+    names = (*OPTIMISATION, "kind", "hidden", "layers", "frequencies", "time_dim")
     options = TrainingOptions(**{name: given[name] for name in (*names, "layer_norm", "batch_crystals", "batch_edges")})
     settings = TrainingSettings(out=out, **{name: given[name] for name in SETTINGS})
     rules = DataRules(options.network.max_atoms, niggli_reduced, {"trainer": "diffcsp"})

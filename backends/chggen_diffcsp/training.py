@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from chggen_diffcsp.checkpoint import load_checkpoint
 from chggen_diffcsp.network import CSPNetConfig
 from chggen_diffcsp.objective import Denoiser, Losses, NoisedBatch, NoiseLevels, add_noise, losses
+from chggen_kit.errors import CheckpointError
 from chggen_kit.state import CrystalBatch
 from chggen_kit.training.checks import check_number
 from chggen_kit.training.dataset import BatchPlan, CrystalSet, generator_of
@@ -109,7 +112,7 @@ class Training(TrainingLoop[Denoiser, NoisedBatch]):
     """One run of `chggen train diffcsp`."""
 
     def __init__(self, options: TrainingOptions, settings: TrainingSettings) -> None:
-        super().__init__(options, settings, new_denoiser(options))
+        super().__init__(options, settings, initial_denoiser(options, settings.init_from))
         self.options = options
         self._levels = self.network.noise_levels()
         self._plan: BatchPlan | None = None
@@ -159,13 +162,26 @@ def total(parts: Losses) -> Tensor:
     return known if parts.species is None else known + SPECIES_COST * parts.species
 
 
-def new_denoiser(options: TrainingOptions) -> Denoiser:
-    """Network with the initial weights of the seed."""
+def initial_denoiser(options: TrainingOptions, source: Path | None = None) -> Denoiser:
+    """Network with the initial weights of the seed, or with those of a checkpoint of the same size.
+
+    Raises:
+        CheckpointError: when `source` cannot be read, or holds another network.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        return Denoiser(
+        denoiser = Denoiser(
             options.network,
             timesteps=options.timesteps,
             sigma_begin=options.sigma_begin,
             sigma_end=options.sigma_end,
         )
+    if source is not None:
+        checkpoint = load_checkpoint(source)
+        if checkpoint.settings.network != options.network:
+            raise CheckpointError(
+                f"The checkpoint {source} holds the network {checkpoint.settings.network}, the run wants "
+                f"{options.network}. Give the options of that network, or train from scratch."
+            )
+        denoiser.decoder.load_state_dict(checkpoint.network.state_dict())
+    return denoiser

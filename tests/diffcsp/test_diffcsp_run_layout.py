@@ -15,11 +15,12 @@ import torch
 import yaml
 from click.testing import CliRunner, Result
 
+from chggen_diffcsp.checkpoint import load_checkpoint
 from chggen_diffcsp.network import CSPNet
 from chggen_diffcsp.run_layout import lattice_statistics
 from chggen_diffcsp.train_command import command
-from chggen_diffcsp.training import TrainingOptions
-from chggen_kit.errors import RunDirectoryError
+from chggen_diffcsp.training import TrainingOptions, initial_denoiser
+from chggen_kit.errors import CheckpointError, RunDirectoryError
 from chggen_kit.state import CrystalBatch
 from chggen_kit.testing.crystals import caesium_chloride, rocksalt
 
@@ -138,6 +139,19 @@ def test_the_run_of_another_trainer_is_not_continued(tmp_path: Path, data: Path)
     (out / "data.json").write_text(json.dumps(note))
     with pytest.raises(RunDirectoryError, match="trainer"):
         run(data, out, "--steps", "2")
+
+
+def test_the_backend_loads_what_was_trained(tmp_path: Path, data: Path) -> None:
+    out = tmp_path / "run"
+    assert run(data, out, "--steps", "2").exit_code == 0
+    checkpoint = load_checkpoint(out)
+    saved = torch.load(next(out.glob("*.ckpt")), weights_only=True)["state_dict"]
+    assert all(torch.equal(tensor, saved[name]) for name, tensor in checkpoint.state_dict().items())
+    assert (checkpoint.settings.dataset, checkpoint.settings.max_atoms) == ("salts", 8)
+    again = initial_denoiser(TrainingOptions(hidden=32, layers=2, frequencies=4, time_dim=16), out)
+    assert torch.equal(again.state_dict()["decoder.coord_out.weight"], saved["decoder.coord_out.weight"])
+    with pytest.raises(CheckpointError, match="num_freqs=5"):
+        initial_denoiser(TrainingOptions(hidden=32, layers=2, frequencies=5, time_dim=16), out)
 
 
 @pytest.mark.parametrize(("kind", "keys", "parameters"), [("csp", 73, 12_294_656), ("w_type", 76, 12_346_468)])
