@@ -141,7 +141,7 @@ def markdown(card: dict[str, Any]) -> str:
         (
             f"Score model of the DiffCSP family (arXiv:2309.04475): CSPNet with {network['num_layers']} layers of "
             f"{network['hidden_dim']} features and {network['num_freqs']} frequencies ({card['parameters']:,} "
-            "parameters, float32), written and trained for this project; it shares neither code nor weights with the published one."
+            "parameters, float32), written and trained here; neither code nor weights are the published ones."
         ),
         "",
         *([f"Status: {card['status']}", ""] if card["status"] else []),
