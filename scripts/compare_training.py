@@ -23,10 +23,11 @@ import torch
 
 from chggen_kit.errors import InputError
 from chggen_kit.state import CrystalBatch
-from chggen_nequip.dataset import CrystalSet
-from chggen_nequip.network import Architecture
-from chggen_nequip.run_data import prepare
-from chggen_nequip.training import StepBatches, Training, TrainingOptions, TrainingSettings
+from chggen_kit.training.dataset import CrystalSet
+from chggen_kit.training.options import TrainingSettings
+from chggen_kit.training.run_data import DataRules, prepare
+from chggen_nequip.network import MAX_ATOMIC_NUMBER, Architecture
+from chggen_nequip.training import Training, TrainingOptions
 
 _WARM_UP, _TIMED = 10, 60
 
@@ -63,11 +64,11 @@ def options_of(values: dict[str, str], seed: int) -> tuple[TrainingOptions, dict
 def seconds_per_step(options: TrainingOptions, settings: TrainingSettings, crystals: CrystalSet) -> float:
     """CPU time of a step, preparing the batch included."""
     training = Training(options, settings)
-    data = StepBatches(crystals, options, 0, _WARM_UP + _TIMED)
+    make = training.batch_maker(crystals)
     for number in range(_WARM_UP + _TIMED):
         if number == _WARM_UP:
             started = time.process_time()
-        training.optimise(data[number])
+        training.optimise(make(number))
     return (time.process_time() - started) / _TIMED
 
 
@@ -91,7 +92,7 @@ def run(
         "steps": options.steps,
         "cpu_seconds": round(time.process_time() - started),
         "parameters": sum(p.numel() for p in training.network.parameters()),
-        "relative_errors": training.validate(validation),
+        **training.validate(validation),
     }
 
 
@@ -119,7 +120,12 @@ def main() -> None:
     place = arguments.out / "data"
     place.mkdir(parents=True, exist_ok=True)
     given = {"split": "train", "validation_split": "val", "validation_data": None, "held_out": None}
-    data = prepare(arguments.data, place, {**given, "max_atoms": arguments.max_atoms, "max_above_hull": 0.1})
+    data = prepare(
+        arguments.data,
+        place,
+        {**given, "max_atoms": arguments.max_atoms, "max_above_hull": 0.1},
+        DataRules(MAX_ATOMIC_NUMBER),
+    )
     if data.validation is None:
         raise InputError("The data have no rows of the split `val` to measure on.")
     print("| setting | options | parameters | ms a step | steps | 0.03 Å | 0.1 | 0.3 | 0.6 | 1.0 | 2.0 |")

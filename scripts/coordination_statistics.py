@@ -18,9 +18,9 @@ from pymatgen.core import Composition, Lattice, Structure
 from rich.progress import track
 
 from chggen_kit.io.readers import canonical_formula
+from chggen_kit.training.held_out import read_held_out
 from chggen_kit.workflow.guests import cations, entropy
 from chggen_kit.workflow.volume import anion_class, volume_table
-from chggen_nequip.held_out import read_held_out
 
 IONIC = ("fluoride", "oxide", "nitride", "halide", "chalcogenide")
 """In silicides, borides and the like metals have a dozen neighbours, as in alloys, which says nothing of ions."""

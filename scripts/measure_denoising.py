@@ -13,8 +13,8 @@ from pathlib import Path
 
 import click
 
+from chggen_kit.training.dataset import CrystalSet, Selection, sample_records, select_structures
 from chggen_nequip.checkpoint import load_checkpoint
-from chggen_nequip.dataset import CrystalSet, Selection, sample_records, select_structures
 from chggen_nequip.objective import relative_errors
 
 

@@ -14,9 +14,8 @@ from typing import Any
 
 import click
 
+from chggen_kit.training.card import selection_sentence, source_sentence
 from chggen_nequip.checkpoint import load_checkpoint, save_checkpoint
-from chggen_nequip.dataset import Selection
-from chggen_nequip.held_out import fingerprint, read_held_out
 from chggen_nequip.model import SHIPPED
 
 LICENCE = "CC BY 4.0 (trained on Materials Project data)"
@@ -26,31 +25,6 @@ LIMITS = (
 )
 _BLIND = 0.85
 """Relative error above which a prediction is hardly better than zero."""
-
-
-def source_sentence(selection: dict[str, Any], given: str) -> str:
-    """Where the structures come from: what was given, else the counts by the rows' own `source`, else the files."""
-    if given:
-        return given
-    counts = selection.get("sources") or {}
-    files = ", ".join(Path(path).name for path, _ in selection["request"]["data"])
-    rows = ", ".join(f"{name} {count:,}" for name, count in counts.items())
-    return f"structures of {files}" + (f" (sources: {rows})" if rows else "")
-
-
-def selection_sentence(selection: dict[str, Any]) -> str:
-    """Which structures were used."""
-    request = selection["request"]
-    low, high = selection.get("volume_per_atom_A3", (Selection.min_volume, Selection.max_volume))
-    shipped = read_held_out()
-    # Runs before the checksum was noted have the name of the list, None for the shipped one.
-    ours = request.get("held_out_sha256") == fingerprint(shipped) or request.get("held_out") == "None"
-    name = "the shipped list held_out_formulas.txt.gz" if ours else "the run's own list"
-    return (
-        f"split {request['split']}; at most {request['max_atoms']} atoms; energy above the hull below "
-        f"{request['max_above_hull']} eV/atom or unknown; {low:g} to {high:g} Å^3 per atom; no formula of {name} "
-        f"({request['held_out_formulas']} formulas)"
-    )
 
 
 def limit_sentences(architecture: dict[str, Any], max_atoms: int, errors: dict[str, float]) -> list[str]:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from chggen_kit.errors import InputError
 
-_TOLERANCE = 1e-5
-"""Of the reduction, relative to the cell's length; the training cells were reduced with the same."""
+_TOLERANCE = 1e-4
+"""Below which lengths and products count as equal. Files hold five digits or so: with 1e-5 their rounding decides if
+a face-centred cell comes out with three angles of 60 degrees or with 120, 120 and 90."""
 
 
 def niggli_changes(lattice: Tensor, reduce: Tensor) -> Tensor:

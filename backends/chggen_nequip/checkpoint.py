@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from chggen_kit.errors import CheckpointError
-from chggen_nequip.checks import check_number
+from chggen_kit.training.checks import check_number
 from chggen_nequip.network import MAX_ATOMIC_NUMBER, Architecture, ScoreNetwork
 
 FORMAT = "chggen-nequip-1"

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chggen_nequip.checks import check_number
+from chggen_kit.training.checks import check_number
 from chggen_nequip.compat import Gate, full_precision, o3
 from chggen_nequip.convolution import NeighbourSum, SelfProduct
 from chggen_nequip.graph import Bucket, Graph

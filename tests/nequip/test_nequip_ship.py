@@ -5,11 +5,8 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
-
-from chggen_nequip.held_out import fingerprint, read_held_out
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "ship_checkpoint.py"
 
@@ -22,27 +19,6 @@ def script() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def selection(**request: object) -> dict[str, Any]:
-    asked = {"data": [["/data/mine.csv", 5]], "split": "all", "max_atoms": 7, "max_above_hull": 0.3}
-    return {
-        "request": {**asked, "held_out_formulas": 2, **request},
-        "volume_per_atom_A3": [4.0, 50.0],
-        "sources": {"measured": 1200, "not stated": 3},
-    }
-
-
-def test_the_source_is_that_of_the_rows(script: ModuleType) -> None:
-    assert script.source_sentence(selection(), "") == ("structures of mine.csv (sources: measured 1,200, not stated 3)")
-    assert script.source_sentence(selection(), "my own words") == "my own words"
-
-
-def test_the_selection_is_that_of_the_run(script: ModuleType) -> None:
-    own = script.selection_sentence(selection(held_out_sha256="0" * 64))
-    for part in ("split all", "at most 7 atoms", "below 0.3 eV", "4 to 50 Å^3", "the run's own list"):
-        assert part in own
-    assert "shipped list" in script.selection_sentence(selection(held_out_sha256=fingerprint(read_held_out())))
 
 
 def test_limits_follow_from_architecture_and_errors(script: ModuleType) -> None:

@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 from chggen_kit.errors import ChggenError, InputError, RunDirectoryError
 from chggen_kit.state import CrystalBatch
 from chggen_kit.testing.crystals import caesium_chloride, rocksalt
+from chggen_kit.training.dataset import CrystalSet
 from chggen_nequip.checkpoint import load_checkpoint
-from chggen_nequip.dataset import CrystalSet
 from chggen_nequip.train_command import command
 
 QUICK = ("--hidden", "4,2", "--layers", "1", "--steps", "1", "--batch-atoms", "8")

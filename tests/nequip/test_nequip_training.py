@@ -13,14 +13,13 @@ import pytest
 import torch
 
 from chggen_kit.errors import CheckpointError, InputError, RunDirectoryError
-from chggen_kit.io.readers import StructureRecord, parse_formula
 from chggen_kit.state import CrystalBatch
 from chggen_kit.testing.crystals import rocksalt, textbook_crystals
-from chggen_nequip.dataset import BatchPlan, CrystalSet, Selection, generator_of
-from chggen_nequip.held_out import read_held_out
+from chggen_kit.training.dataset import CrystalSet, generator_of
+from chggen_kit.training.options import TrainingSettings
 from chggen_nequip.network import Architecture
 from chggen_nequip.objective import LevelWeights, add_noise, log_normal, log_uniform, relative_errors
-from chggen_nequip.training import StepBatches, Training, TrainingOptions, TrainingSettings
+from chggen_nequip.training import Training, TrainingOptions
 
 SMALL = Architecture(hidden=(8, 4), layers=1, cutoff=4.0)
 OPTIONS = TrainingOptions(architecture=SMALL, steps=6, seed=3, batch_atoms=30, warm_up=2)
@@ -112,7 +111,7 @@ def test_products_added_to_given_weights_change_nothing_at_first(tmp_path: Path,
     options = replace(OPTIONS, architecture=replace(OPTIONS.architecture, product_channels=3))
     second = Training(options, TrainingSettings(out=tmp_path, init_from=tmp_path / "start.safetensors"))
     assert second.validate(crystals.batch) == first.validate(crystals.batch)
-    second.optimise(StepBatches(crystals, options, 0, 1)[0])
+    second.optimise(second.batch_maker(crystals)(0))
     assert second.network.interactions[0].product is not None
     assert all(float(w.abs().max()) > 0 for w in second.network.interactions[0].product.weights.values())
 
@@ -176,29 +175,6 @@ def test_learning_rate_rises_holds_and_falls() -> None:
     assert options.rate(1000) == pytest.approx(0.02)
 
 
-def test_batches_are_full_but_never_above_the_size() -> None:
-    sizes = torch.randint(1, 20, (200,), generator=torch.Generator().manual_seed(0))
-    plan = BatchPlan(sizes, max_atoms=50, seed=1)
-    seen: list[int] = []
-    step = 0
-    while len(seen) < 200:
-        batch = plan.crystals(step)
-        assert sizes[batch].sum() <= 50
-        seen += batch
-        step += 1
-    assert sorted(seen) == list(range(200))
-    assert sizes.sum() / step > 40
-    assert BatchPlan(sizes, max_atoms=50, seed=1).crystals(step + 5) == plan.crystals(step + 5)
-    assert BatchPlan(sizes, max_atoms=50, seed=2).crystals(0) != plan.crystals(0)
-    assert plan.crystals(0) != plan.crystals(step)  # another order in the second pass
-
-
-def test_a_crystal_above_the_size_is_a_batch_of_its_own() -> None:
-    plan = BatchPlan(torch.tensor([100, 3, 100]), max_atoms=50, seed=0)
-    batches = [plan.crystals(step) for step in range(3)]
-    assert sorted(map(tuple, batches)) == [(0,), (1,), (2,)]
-
-
 def test_noise_levels_are_uniform_in_their_logarithm() -> None:
     sigma = log_uniform(20_000, 0.01, 3.0, generator_of(0, "test", 0))
     assert float(sigma.min()) >= 0.01
@@ -230,33 +206,6 @@ def test_predicting_zero_has_the_relative_error_one(crystals: CrystalSet) -> Non
     assert list(errors) == [0.03, 0.1, 0.3, 0.6, 1.0, 2.0]
 
 
-def record(batch: CrystalBatch, **metadata: object) -> StructureRecord:
-    return StructureRecord("r", batch.lattice[0].numpy(), batch.species.numpy(), batch.frac_coords.numpy(), metadata)
-
-
-def test_selection_names_its_reasons() -> None:
-    salt = rocksalt(11, 17, 5.64)
-    selection = Selection(held_out=frozenset({parse_formula("MgO")}), max_atoms=8)
-    assert selection.reason_against(record(salt)) is None
-    assert selection.reason_against(record(salt, suggested_split="train", e_above_hull=None)) is None
-    assert selection.reason_against(record(rocksalt(12, 8, 4.21))) == "held-out formula"
-    assert selection.reason_against(record(salt, suggested_split="test")) == "other split"
-    assert selection.reason_against(record(salt, e_above_hull=0.2)) == "0.1 eV/atom or more above the hull"
-    assert selection.reason_against(record(rocksalt(11, 17, 20.0))) == "implausible volume"
-    assert Selection(max_atoms=7).reason_against(record(salt)) == "more than 7 atoms"
-    assert Selection(named_split_only=True).reason_against(record(salt)) == "other split"
-
-
-def test_rows_that_the_network_cannot_take_have_a_reason() -> None:
-    selection = Selection()
-    assert selection.reason_against(record(rocksalt(104, 8, 5.0))) == "element beyond Z = 103"
-    assert selection.reason_against(record(rocksalt(103, 8, 5.0))) is None
-    for energy in ("unknown", [], {}, "0,02"):
-        reason = selection.reason_against(record(rocksalt(11, 17, 5.64), e_above_hull=energy))
-        assert reason == "e_above_hull is not a number", energy
-    assert selection.reason_against(record(rocksalt(11, 17, 5.64), e_above_hull="0.02")) is None
-
-
 @pytest.mark.parametrize(
     "changes", [{"learning_rate": 0}, {"learning_rate": float("nan")}, {"decay": 2}, {"sigma_max": 0.01}], ids=str
 )
@@ -275,25 +224,6 @@ def test_a_run_beyond_the_last_step_is_not_continued(tmp_path: Path, crystals: C
     fewer = TrainingOptions(architecture=SMALL, steps=3, seed=3, batch_atoms=30, warm_up=2)
     with pytest.raises(InputError, match="step 4"):
         Training(fewer, TrainingSettings(out=tmp_path / "run")).resume()
-
-
-def test_shipped_list_holds_the_showcase_and_benchmark_formulas() -> None:
-    formulas = read_held_out()
-    assert len(formulas) > 10_000
-    for formula in ("Li5Si2", "Li2Si", "Li4Si", "Li13Si4", "ZnP2S6", "Zn2P2S7", "YMg3", "KZnF3", "Bi4S4Cl4"):
-        assert parse_formula(formula) in formulas
-    assert all(parse_formula(formula) == formula for formula in sorted(formulas)[::500])
-
-
-def test_lists_of_formulas_are_read_in_any_notation(tmp_path: Path) -> None:
-    path = tmp_path / "formulas.txt"
-    path.write_text("# kept apart\nZn(PS3)2\n\nCl2Na2\n")
-    assert read_held_out(path) == {parse_formula("ZnP2S6"), parse_formula("NaCl")}
-    path.write_text("Xx2\n")
-    with pytest.raises(InputError, match="Xx2"):
-        read_held_out(path)
-    with pytest.raises(InputError, match="no list"):
-        read_held_out(tmp_path / "nothing.txt")
 
 
 def test_noisy_coordinates_are_folded_before_the_graph_is_built(crystals: CrystalSet) -> None:
@@ -336,7 +266,7 @@ def test_level_weights_make_levels_count_alike() -> None:
 def test_mixed_precision_trains_float32_weights(tmp_path: Path, crystals: CrystalSet) -> None:
     options = replace(OPTIONS, architecture=replace(OPTIONS.architecture, product_channels=3))
     training = Training(options, TrainingSettings(out=tmp_path, precision="bf16-mixed"))
-    batch = StepBatches(crystals, options, 0, 1)[0]
+    batch = training.batch_maker(crystals)(0)
     losses = [training.optimise(batch) for _ in range(20)]
     assert losses[-1] < losses[0]
     assert {parameter.dtype for parameter in training.network.parameters()} == {torch.float32}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from chggen_kit.errors import InputError, RunDirectoryError
 from chggen_kit.io.readers import StructureRecord, read_structures
 from chggen_kit.state import CrystalBatch
 from chggen_kit.torus import wrap
-from chggen_nequip.network import MAX_ATOMIC_NUMBER
 
 _LOG = logging.getLogger(__name__)
 
@@ -41,6 +41,7 @@ class Selection:
             xenon 60).
         named_split_only: whether to leave out rows that name no split.
         validation_formulas: formulas of the validation rows, left out too.
+        max_atomic_number: largest atomic number that the network takes.
     """
 
     split: str | None = "train"
@@ -51,6 +52,7 @@ class Selection:
     max_volume: float = 90.0
     named_split_only: bool = False
     validation_formulas: frozenset[str] = frozenset()
+    max_atomic_number: int = 118
 
     def reason_against(self, record: StructureRecord) -> str | None:
         """Why `record` is left out, or None."""
@@ -60,8 +62,8 @@ class Selection:
             return "other split"
         if record.n_atoms > self.max_atoms:
             return f"more than {self.max_atoms} atoms"
-        if int(record.species.max()) > MAX_ATOMIC_NUMBER:
-            return f"element beyond Z = {MAX_ATOMIC_NUMBER}"
+        if int(record.species.max()) > self.max_atomic_number:
+            return f"element beyond Z = {self.max_atomic_number}"
         return self._energy_reason(record) or self._volume_reason(record) or self._formula_reason(record)
 
     def _volume_reason(self, record: StructureRecord) -> str | None:
@@ -118,8 +120,7 @@ class CrystalSet:
         except (OSError, EOFError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError) as error:
             raise RunDirectoryError(
                 f"The prepared structures {path} cannot be read ({error}). The file is missing, truncated or not "
-                "ours; start again in another --out, with --init-from the run's checkpoint.safetensors to keep its "
-                "weights."
+                "ours; start again in another --out, with --init-from the run's checkpoint to keep its weights."
             ) from error
 
     @classmethod
@@ -186,27 +187,35 @@ def sample_records(records: Sequence[StructureRecord], count: int) -> list[Struc
 
 
 class BatchPlan:
-    """Batches of at most `max_atoms` atoms (and at least one crystal), a function of (seed, step) alone.
+    """Batches of limited size (and at least one crystal), a function of (seed, step) alone.
 
     Every pass over the set is a permutation drawn from (seed, pass), cut greedily into batches; steps run through the
     passes. Any step can be asked for in any order, which is what makes training resumable to the step.
+
+    Args:
+        sizes: size of each crystal `[n_crystals]`: its atoms, or whatever its cost grows with.
+        max_size: largest sum of sizes in a batch.
+        seed: of the order.
+        max_crystals: most crystals in a batch.
     """
 
-    def __init__(self, num_atoms: Tensor, *, max_atoms: int, seed: int) -> None:
-        self._sizes = num_atoms.tolist()
-        self._max_atoms, self._seed = max_atoms, seed
+    def __init__(self, sizes: Tensor, *, max_size: int, seed: int, max_crystals: int | None = None) -> None:
+        self._sizes = sizes.tolist()
+        self._max_size, self._seed = max_size, seed
+        self._max_crystals = max_crystals or len(self._sizes)
         self._first_steps = [0]
         self._passes: dict[int, list[list[int]]] = {}
 
     def crystals(self, step: int) -> list[int]:
         """Crystals of the batch of `step` (from 0)."""
-        index = 0
-        while True:
-            if index + 1 == len(self._first_steps):
-                self._first_steps.append(self._first_steps[index] + len(self._batches(index)))
-            if step < self._first_steps[index + 1]:
-                return self._batches(index)[step - self._first_steps[index]]
-            index += 1
+        index = self.pass_of(step)
+        return self._batches(index)[step - self._first_steps[index]]
+
+    def pass_of(self, step: int) -> int:
+        """Which pass over the set `step` belongs to, both from 0."""
+        while step >= self._first_steps[-1]:
+            self._first_steps.append(self._first_steps[-1] + len(self._batches(len(self._first_steps) - 1)))
+        return bisect_right(self._first_steps, step) - 1
 
     def _batches(self, index: int) -> list[list[int]]:
         if index not in self._passes:
@@ -214,9 +223,9 @@ class BatchPlan:
             batches: list[list[int]] = []
             room = 0
             for crystal in order:
-                if not batches or self._sizes[crystal] > room:
+                if not batches or self._sizes[crystal] > room or len(batches[-1]) == self._max_crystals:
                     batches.append([])
-                    room = self._max_atoms
+                    room = self._max_size
                 batches[-1].append(crystal)
                 room -= self._sizes[crystal]
             self._passes = {index: batches}

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from chggen_kit.errors import InputError
 
-SHIPPED = Path(__file__).parent / "data" / "held_out_formulas.txt.gz"
+SHIPPED = Path(__file__).parents[1] / "data" / "held_out_formulas.txt.gz"
 """Reduced formulas of the validation and test rows, and of the showcase systems; one a line, canonical form."""
+NOTHING = "none"
+"""Stands for no list at all, where data have splits of their own that a benchmark prescribes."""
 
 
 def read_held_out(path: Path | None = None) -> frozenset[str]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from chggen_kit.errors import RunDirectoryError
 from chggen_kit.io.readers import StructureRecord
 from chggen_kit.state import CrystalBatch
-from chggen_nequip.dataset import (
+from chggen_kit.training.dataset import (
     CrystalSet,
     Selection,
     read_all,
@@ -19,14 +20,29 @@ from chggen_nequip.dataset import (
     select_records,
     split_of,
 )
-from chggen_nequip.held_out import fingerprint, read_held_out
-from chggen_nequip.run_directory import CRYSTALS_FILE, VALIDATION_FILE, read_note, write_note
+from chggen_kit.training.held_out import NOTHING, fingerprint, read_held_out
+from chggen_kit.training.run_directory import CRYSTALS_FILE, VALIDATION_FILE, read_note, write_note
 
 VALIDATION_ROWS = 512
 VALIDATION_ATOMS = 20
 """Errors per noise level are measured on at most this many structures of at most this many atoms."""
 VALIDATION_SHARE = 0.05
 """Of the formulas, at most `VALIDATION_ROWS`, held out where the data name no split."""
+
+
+@dataclass(frozen=True)
+class DataRules:
+    """What a backend asks of its training set.
+
+    Attributes:
+        max_atomic_number: largest atomic number that its network takes.
+        convert: brings a structure into the form that the network is trained on (a reduced cell, ...).
+        request: facts of the request beyond the options that all trainers share, plain values.
+    """
+
+    max_atomic_number: int
+    convert: Callable[[StructureRecord], StructureRecord] | None = None
+    request: Mapping[str, Any] = field(default_factory=dict)
 
 
 class RunData(NamedTuple):
@@ -51,20 +67,22 @@ class _Validation(NamedTuple):
     source: str
 
 
-def prepare(paths: Sequence[Path], out: Path, given: Mapping[str, Any]) -> RunData:
+def prepare(paths: Sequence[Path], out: Path, given: Mapping[str, Any], rules: DataRules) -> RunData:
     """Select the data of a run, or load those that `out` holds.
 
     Args:
         paths: data sets to train on.
         out: the run's directory, which exists.
         given: the command's options `split`, `validation_split`, `validation_data`, `max_atoms`, `max_above_hull` and
-            `held_out`.
+            `held_out`; with `none` for the last, formulas of validation rows stay in the training set too.
+        rules: what the backend asks of its training set.
 
     Raises:
         InputError: when a data set or list cannot be read, or no structure is left.
         RunDirectoryError: when `out` holds a run on other data, or cannot be read.
     """
-    held_out = read_held_out(given["held_out"])
+    hold_out = given["held_out"] != NOTHING
+    held_out = read_held_out(given["held_out"]) if hold_out else frozenset()
     extra = given["validation_data"]
     request = {
         "data": [_identity(path) for path in paths],
@@ -75,12 +93,15 @@ def prepare(paths: Sequence[Path], out: Path, given: Mapping[str, Any]) -> RunDa
         "max_above_hull": given["max_above_hull"],
         "held_out_formulas": len(held_out),
         "held_out_sha256": fingerprint(held_out),
+        **rules.request,
     }
     note = read_note(out)
     fresh = note is None
     if note is None:
-        note = _select(paths, out, request, extra, held_out)
-    different = [key for key in request if request[key] != note["request"].get(key)]
+        note = _select(paths, out, request, extra, held_out if hold_out else None, rules)
+    # A run of another backend may lack what this one asks for, or have more.
+    keys = dict.fromkeys([*request, "trainer"])
+    different = [key for key in keys if request.get(key) != note["request"].get(key)]
     if different:
         raise RunDirectoryError(
             f"{out} holds a run on other data (different: {', '.join(different)}): {note['request']}. Give the same "
@@ -95,24 +116,31 @@ def _identity(path: Path) -> list[Any]:
 
 
 def _select(
-    paths: Sequence[Path], out: Path, request: dict[str, Any], extra: Path | None, held_out: frozenset[str]
+    paths: Sequence[Path],
+    out: Path,
+    request: dict[str, Any],
+    extra: Path | None,
+    held_out: frozenset[str] | None,
+    rules: DataRules,
 ) -> dict[str, Any]:
     """Select, write the tensors and, last, the note: a directory with a note is prepared."""
     records, unreadable = read_all(paths)
-    selection = Selection(request["split"], request["max_atoms"], request["max_above_hull"], held_out)
-    validation = _validation(records, extra, request, selection)
     selection = Selection(
-        selection.split,
-        selection.max_atoms,
-        selection.max_above_hull,
-        held_out,
-        validation_formulas=validation.formulas,
+        request["split"],
+        request["max_atoms"],
+        request["max_above_hull"],
+        held_out or frozenset(),
+        max_atomic_number=rules.max_atomic_number,
     )
+    validation = _validation(records, extra, request, selection)
+    if held_out is not None:
+        selection = replace(selection, validation_formulas=validation.formulas)
     used, left_out = select_records(records, selection)
-    CrystalSet.from_records(used).save(out / CRYSTALS_FILE)
+    convert = rules.convert or (lambda record: record)
+    CrystalSet.from_records(map(convert, used)).save(out / CRYSTALS_FILE)
     (out / VALIDATION_FILE).unlink(missing_ok=True)
     if validation.records:
-        CrystalSet.from_records(validation.records).save(out / VALIDATION_FILE)
+        CrystalSet.from_records(map(convert, validation.records)).save(out / VALIDATION_FILE)
     note = {
         "request": request,
         "used": len(used),
@@ -131,7 +159,13 @@ def _validation(
 ) -> _Validation:
     """Validation rows, and the formulas that training has to leave out for them."""
     split = request["validation_split"]
-    small = Selection(split, VALIDATION_ATOMS, request["max_above_hull"], named_split_only=extra is None)
+    small = Selection(
+        split,
+        VALIDATION_ATOMS,
+        request["max_above_hull"],
+        named_split_only=extra is None,
+        max_atomic_number=training.max_atomic_number,
+    )
     if extra is not None:
         source = f"rows of {extra.name} that name the split {split} or none"
         rows = select_records(read_all([extra])[0], small)[0]

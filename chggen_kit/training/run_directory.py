@@ -15,8 +15,8 @@ _UNFINISHED = {name for file in (NOTE_FILE, CRYSTALS_FILE, VALIDATION_FILE) for 
 """What a run that was stopped while it prepared its data leaves."""
 
 
-def check_directory(out: Path) -> None:
-    """Check that `out` is new, empty, or holds a run.
+def check_directory(out: Path, trainer: str) -> None:
+    """Check that `out` is new, empty, or holds a run of `trainer`.
 
     Raises:
         RunDirectoryError: when it holds something else.
@@ -26,7 +26,7 @@ def check_directory(out: Path) -> None:
     foreign = sorted(path.name for path in out.iterdir() if path.name not in _UNFINISHED)
     if foreign:
         raise RunDirectoryError(
-            f"{out} holds files, but no run of `chggen train nequip` (no {NOTE_FILE}): {', '.join(foreign[:5])}"
+            f"{out} holds files, but no run of `chggen train {trainer}` (no {NOTE_FILE}): {', '.join(foreign[:5])}"
             f"{', ...' if len(foreign) > 5 else ''}. Give a new or empty directory, or that of a run."
         )
 
@@ -47,7 +47,7 @@ def read_note(out: Path) -> dict[str, Any] | None:
             f"{path} is not a note on a training run ({error}). Give another --out; --init-from keeps weights."
         ) from error
     if not isinstance(note, dict) or not isinstance(note.get("request"), dict):
-        raise RunDirectoryError(f"{path} was not written by `chggen train nequip`. Give another --out.")
+        raise RunDirectoryError(f"{path} was not written by a trainer of chggen-kit. Give another --out.")
     return note
 
 
