@@ -26,13 +26,12 @@ class PairTensors(NamedTuple):
     crystal_index: Tensor
     centre: Tensor
     neighbour: Tensor
-    mirrored: Tensor
-    n_half: int
+    n_unordered: int
 
     @classmethod
     def of(cls, graph: PairGraph) -> PairTensors:
         """Fields of `graph`."""
-        return cls(graph.num_atoms, graph.crystal_index, graph.centre, graph.neighbour, graph.mirrored, graph.n_half)
+        return cls(graph.num_atoms, graph.crystal_index, graph.centre, graph.neighbour, graph.n_unordered)
 
     def to(self, device: torch.device | str) -> PairTensors:
         """Copy on `device`."""
