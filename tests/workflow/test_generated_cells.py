@@ -107,8 +107,8 @@ def test_cells_are_generated_by_default_where_the_model_can(tmp_path: Path) -> N
     stored = json.loads((out / "run.json").read_text())
     assert stored["identity"]["resolved"]["lattice"] == "generate"
     assert stored["notes"]["lattice"] == "generate"
-    rows = [row for row in read_rows(out / "results.db") if row.stage == "unconditional"]
-    assert {row.lattice_source for row in rows} == {"generate"}
+    rows = [row for row in read_rows(out / "results.db") if row["stage"] == "unconditional"]
+    assert {row["lattice_source"] for row in rows} == {"generate"}
 
 
 def test_random_cells_are_imposed_on_a_model_that_could_draw_them(tmp_path: Path) -> None:

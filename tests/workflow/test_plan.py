@@ -74,3 +74,16 @@ def test_the_given_part_comes_back_bit_for_bit() -> None:
     assert np.array_equal(restored.frac_coords[:2], host.frac_coords)
     assert restored.lattice.matrix.tobytes() == host.lattice.matrix.tobytes()
     assert np.array_equal(restored.frac_coords[2], [0.2, 0.3, 0.4])
+
+
+def test_cells_left_to_the_model_are_unknown() -> None:
+    draws = plan_starts(Composition("NaCl"), (1, 2), 2, 20.0, seed=0, lattice="generate")
+    assert {draw.record.lattice_source for draw in draws} == {"generate"}
+    (shard,) = make_shards(draws, 100)
+    assert not bool(shard.task.known.lattice.any())
+    assert bool(shard.task.known.species.all())
+    assert len(set(shard.task.ids)) == 4
+    drawn = Structure(Lattice.hexagonal(3, 5), draws[0].template.species, [[0, 0, 0], [0.5, 0.5, 0.5]])
+    kept = restore_given(drawn, draws[0].template, 0, lattice_known=False).structure()
+    assert kept.lattice == drawn.lattice
+    assert restore_given(drawn, draws[0].template, 0).structure().lattice == draws[0].template.lattice
