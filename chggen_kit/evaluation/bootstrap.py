@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 4000
 LEVEL = 0.95
+_Z = 1.959964
+"""Quantile of the normal distribution that belongs to `LEVEL`."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,19 @@ class Estimate:
 def ratio(numerators: ArrayLike, denominators: ArrayLike | None = None, *, seed: int = 0) -> Estimate:
     """Sum of `numerators` `[n_systems]` over sum of `denominators` (by default 1 each: a mean), with its interval."""
     return _estimate([(numerators, denominators)], seed)
+
+
+def share(numerators: ArrayLike, denominators: ArrayLike | None = None, *, seed: int = 0) -> Estimate:
+    """As `ratio`, for shares: one of exactly 0 or 1 has no spread to resample and gets Wilson's interval.
+
+    In it a system counts as one draw (Wilson, J. Am. Stat. Assoc. 22, 209 (1927)).
+    """
+    found = ratio(numerators, denominators, seed=seed)
+    if found.value not in (0.0, 1.0):
+        return found
+    reach = _Z**2 / (found.systems + _Z**2)
+    low, high = (0.0, reach) if found.value == 0.0 else (1.0 - reach, 1.0)
+    return Estimate(found.value, low, high, found.systems)
 
 
 def difference(

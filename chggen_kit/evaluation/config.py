@@ -27,6 +27,8 @@ class EvaluateConfig(RelaxationSettings):
         baselines: recovery: samplers without a model to compare with.
         energy_tolerance_eV: recovery: eV/atom by which a sample must lie lower than the known structure to count as
             lower.
+        micro_batch_atoms: recovery: atoms drawn together (at least one compound); part of the result, because sums of
+            floating point numbers depend on it in the last bits.
     """
 
     seed: int = Field(default=0, ge=0)
@@ -42,3 +44,4 @@ class EvaluateConfig(RelaxationSettings):
     sampler: PluginChoice = PluginChoice(name="repaint")
     baselines: tuple[str, ...] = ("random", "voronoi")
     energy_tolerance_eV: float = Field(default=0.001, ge=0, allow_inf_nan=False)
+    micro_batch_atoms: int = Field(default=256, ge=1)

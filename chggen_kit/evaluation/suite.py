@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ from typing import Any
 
 from chggen_kit.errors import InputError, unknown_name
 from chggen_kit.evaluation import EVALUATIONS
+from chggen_kit.evaluation.compounds import choose_compounds
 from chggen_kit.evaluation.config import EvaluateConfig
 from chggen_kit.evaluation.denoising import evaluate_denoising
+from chggen_kit.evaluation.recovery import Judging, evaluate_recovery, method_of
 from chggen_kit.evaluation.report import Report
 from chggen_kit.evaluation.rows import read_rows, shuffled
 from chggen_kit.interfaces import Progress, ScoreModel
@@ -20,6 +23,7 @@ from chggen_kit.io.readers import StructureRecord
 from chggen_kit.plugins import Registry, get_registry
 from chggen_kit.plugins.entry import load_import_string
 from chggen_kit.workflow.assembly import library_versions
+from chggen_kit.workflow.config import PluginChoice
 
 _LOG = logging.getLogger(__name__)
 
@@ -140,3 +144,58 @@ def denoising(session: Session) -> Report:
         threads=config.threads,
         progress=session.progress,
     )
+
+
+def recovery(session: Session) -> Report:
+    """Guest recovery on `compounds` compounds of at most `max_atoms` atoms, by the model and by the baselines."""
+    config, registry, model = session.config, session.registry, session.model
+    potential = registry.create_potential(config.potential.name, config.potential.options)
+    relaxer = registry.create_relaxer(config.relaxer.name, config.relaxer.options, potential=potential)
+    small = shuffled([row for row in session.rows if row.n_atoms <= config.max_atoms], config.seed)
+    elements = model.capabilities.elements & potential.info.elements
+    compounds, passed = choose_compounds(small, config.compounds, model, elements)
+    if len(compounds) < config.compounds:
+        _LOG.warning("Only %d compounds can be used; passed over: %s.", len(compounds), dict(passed))
+    says = model.never_trained_on(()) is not None
+    if not says:
+        _LOG.warning(
+            "%s does not say which formulas it was trained on: compounds may be among them.",
+            model.capabilities.checkpoint,
+        )
+    described = {"sampler": config.sampler.name, "options": dict(config.sampler.options)}
+    methods = {config.backend.name: method_of(registry.create_sampler(**_named(config.sampler)), model, described)}
+    for name in config.baselines:
+        methods[name] = method_of(registry.create_sampler(name), model, {"sampler": name, "options": {}})
+    judging = Judging(
+        relaxer,
+        {
+            "potential": potential.info.name,
+            "energy_frame": potential.info.energy_frame,
+            "relaxer": json.loads(config.relaxer.model_dump_json()),
+        },
+        fmax=config.fmax,
+        max_steps=config.max_steps,
+        energy_tolerance=config.energy_tolerance_eV,
+    )
+    training = {
+        "known": says,
+        "compounds_trained_on": 0 if says else None,
+        "rows_passed_over": dict(sorted(passed.items())),
+    }
+    return evaluate_recovery(
+        compounds,
+        methods,
+        judging,
+        out=session.out / "recovery",
+        samples=config.samples,
+        seed=config.seed,
+        micro_batch_atoms=config.micro_batch_atoms,
+        facts={**session.facts, "max_atoms": config.max_atoms, "training_formulas": training},
+        versions=session.versions,
+        threads=config.threads,
+        progress=session.progress,
+    )
+
+
+def _named(choice: PluginChoice) -> dict[str, Any]:
+    return {"name": choice.name, "options": choice.options}
