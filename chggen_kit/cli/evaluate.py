@@ -48,6 +48,9 @@ _PLUGINS = ("sampler", "potential", "relaxer")
 )
 @plugin_option("sampler", "repaint", "recovery: draws the guests")
 @relaxation_options()
+@click.option(
+    "--relax/--no-relax", default=True, show_default=True, help="recovery: relax samples; else compare them as drawn."
+)
 @click.option("--micro-batch-atoms", type=int, help="recovery: atoms drawn together [256].")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads [torch's choice, recorded].")
 def command(

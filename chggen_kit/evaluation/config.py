@@ -24,6 +24,7 @@ class EvaluateConfig(RelaxationSettings):
         compounds: recovery: how many.
         samples: recovery: drawn by the model, and by each baseline, for every compound.
         sampler: recovery: draws the guests; its defaults are the model's.
+        relax: recovery: whether samples are relaxed; if not, they are compared as drawn.
         baselines: recovery: samplers without a model to compare with.
         energy_tolerance_eV: recovery: eV/atom by which a sample must lie lower than the known structure to count as
             lower.
@@ -42,6 +43,7 @@ class EvaluateConfig(RelaxationSettings):
     compounds: int = Field(default=200, ge=1)
     samples: int = Field(default=10, ge=1)
     sampler: PluginChoice = PluginChoice(name="repaint")
+    relax: bool = True
     baselines: tuple[str, ...] = ("random", "voronoi")
     energy_tolerance_eV: float = Field(default=0.001, ge=0, allow_inf_nan=False)
     micro_batch_atoms: int = Field(default=256, ge=1)

@@ -62,6 +62,11 @@ class Judging:
     max_steps: int = 500
     energy_tolerance: float = 0.001
 
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        limits = {"fmax": self.fmax, "max_steps": self.max_steps, "energy_tolerance": self.energy_tolerance}
+        return {**self.description, **limits}
+
 
 class _Drawn(BaseModel):
     """What one method drew for one compound."""
@@ -76,7 +81,7 @@ class _Drawn(BaseModel):
 def evaluate_recovery(
     compounds: Sequence[Compound],
     methods: Mapping[str, Method],
-    judging: Judging,
+    judging: Judging | None,
     *,
     out: Path,
     samples: int = 10,
@@ -92,7 +97,7 @@ def evaluate_recovery(
     Args:
         compounds: what to refill; covered by the models and the potential.
         methods: by name; the first one is compared with each of the others.
-        judging: how samples are relaxed and judged.
+        judging: how samples are relaxed and judged; None relaxes nothing and only compares what was drawn.
         out: directory of the pieces.
         samples: drawn by each method for every compound.
         seed: of all draws.
@@ -117,8 +122,7 @@ def evaluate_recovery(
         "compounds": [StructureData.of(one.structure).model_dump(mode="json") for one in compounds],
         "guests": [one.guest for one in compounds],
         "methods": {name: dict(method.description) for name, method in methods.items()},
-        "relaxation": {**judging.description, "fmax": judging.fmax, "max_steps": judging.max_steps},
-        "energy_tolerance": judging.energy_tolerance,
+        "relaxation": None if judging is None else judging.as_json(),
         "matcher": matcher.parameters,
         "samples": samples,
         "seed": seed,
@@ -137,7 +141,9 @@ def evaluate_recovery(
             found += runner.piece("recovery-relax", number, len(ranges), CompoundOutcome, judge)
         seconds = {kind: round(value, 1) for kind, value in runner.seconds.items()}
     shown = {key: value for key, value in identity.items() if key not in {"compounds", "guests", "evaluation"}}
-    return RecoveryReport(tuple(found), tuple(methods), samples, {**shown, **(facts or {})}, seconds)
+    return RecoveryReport(
+        tuple(found), tuple(methods), samples, judging is not None, {**shown, **(facts or {})}, seconds
+    )
 
 
 def _draw(
@@ -159,7 +165,7 @@ def _draw(
 def _judge(
     compounds: Sequence[Compound],
     drawn: Mapping[str, Sequence[_Drawn]],
-    judging: Judging,
+    judging: Judging | None,
     matcher: Matcher,
     progress: Progress | None,
 ) -> list[CompoundOutcome]:
@@ -172,13 +178,16 @@ def _judge(
                 if reason is None:
                     places[name, number, copy] = len(structures)
                     structures.append(structure.structure())
-    ended = judging.relaxer.relax(
-        structures, cell="free", fmax=judging.fmax, max_steps=judging.max_steps, progress=progress
-    )
+    ended: Sequence[Relaxation | None] = [None] * len(structures)
+    if judging is not None:
+        ended = judging.relaxer.relax(
+            structures, cell="free", fmax=judging.fmax, max_steps=judging.max_steps, progress=progress
+        )
+    tolerance = 0.0 if judging is None else judging.energy_tolerance
     outcomes = []
     for number, compound in enumerate(compounds):
         known = ended[number]
-        reference = known if known.reason in _USABLE_ENDS else None
+        reference = known if known is not None and known.reason in _USABLE_ENDS else None
         methods = {}
         for name, by_compound in drawn.items():
             one = by_compound[number]
@@ -186,16 +195,22 @@ def _judge(
             for copy, (structure, reason) in enumerate(zip(one.structures, one.reasons, strict=True)):
                 relaxation = ended[places[name, number, copy]] if reason is None else None
                 first = SampleOutcome(outcome=reason or OK, generated=structure)
-                sample_outcomes.append(_compared(first, compound, reference, relaxation, judging, matcher))
+                sample_outcomes.append(_compared(first, compound, reference, relaxation, tolerance, matcher))
             methods[name] = MethodOutcome(network_calls=one.network_calls, samples=tuple(sample_outcomes))
         outcomes.append(_outcome(compound, known, matcher, methods))
     return outcomes
 
 
 def _outcome(
-    compound: Compound, known: Relaxation, matcher: Matcher, methods: Mapping[str, MethodOutcome]
+    compound: Compound, known: Relaxation | None, matcher: Matcher, methods: Mapping[str, MethodOutcome]
 ) -> CompoundOutcome:
-    usable = known.reason in _USABLE_ENDS
+    values: dict[str, Any] = {}
+    if known is not None:
+        values = {"known_reason": known.reason, "known_steps": known.steps}
+        if known.reason in _USABLE_ENDS:
+            values["known_energy_per_atom"] = known.energy / len(compound.structure)
+            values["known_relaxed"] = StructureData.of(known.structure)
+            values["known_keeps"] = matcher.fits(compound.structure, known.structure)
     return CompoundOutcome(
         id=compound.id,
         formula=compound.formula,
@@ -203,12 +218,8 @@ def _outcome(
         guest=compound.guest,
         guest_count=len(compound.guests),
         n_atoms=len(compound.structure),
-        known_reason=known.reason,
-        known_steps=known.steps,
-        known_energy_per_atom=known.energy / len(compound.structure),
-        known_relaxed=StructureData.of(known.structure) if usable else None,
-        known_keeps=usable and matcher.fits(compound.structure, known.structure),
         methods=methods,
+        **values,
     )
 
 
@@ -217,7 +228,7 @@ def _compared(
     compound: Compound,
     known: Relaxation | None,
     relaxation: Relaxation | None,
-    judging: Judging,
+    energy_tolerance: float,
     matcher: Matcher,
 ) -> SampleOutcome:
     """`sample` with what came of its relaxation, compared with the known structure as given and as relaxed."""
@@ -234,7 +245,7 @@ def _compared(
     values |= {"energy_per_atom": energy, "relaxed": StructureData.of(relaxation.structure)}
     if known is not None:
         values["matches"] = matcher.fits(known.structure, relaxation.structure)
-        values["lower"] = energy < known.energy / n_atoms - judging.energy_tolerance
+        values["lower"] = energy < known.energy / n_atoms - energy_tolerance
         if values["matches"]:
             values["guest_rmsd_A"] = matcher.guest_rmsd_A(known.structure, relaxation.structure, compound.guests)
     return sample.updated(**values)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -76,7 +75,7 @@ class CompoundOutcome(BaseModel):
 
     Attributes:
         id, formula, family, guest, guest_count, n_atoms: what it is.
-        known_reason: how the relaxation of the known structure ended, after `known_steps` steps.
+        known_reason: how the relaxation of the known structure ended, after `known_steps` steps; None without one.
         known_energy_per_atom: in eV.
         known_relaxed: None where that failed: nothing can be compared then, and the compound counts in no rate.
         known_keeps: whether the relaxed known structure still matches the one that was given.
@@ -91,11 +90,11 @@ class CompoundOutcome(BaseModel):
     guest: str
     guest_count: int
     n_atoms: int
-    known_reason: str
-    known_steps: int
-    known_energy_per_atom: Measured
-    known_relaxed: StructureData | None
-    known_keeps: bool
+    known_reason: str | None = None
+    known_steps: int | None = None
+    known_energy_per_atom: Measured = None
+    known_relaxed: StructureData | None = None
+    known_keeps: bool = False
     methods: Mapping[str, MethodOutcome]
 
 
@@ -131,6 +130,8 @@ MEANS: Mapping[str, Callable[[Sequence[MethodOutcome]], Pair]] = {
     "steps": lambda outcomes: _means(outcomes, lambda one: one.steps if one.outcome == OK else None),
 }
 """Means: guest RMSD over samples that match, relaxation steps over samples that were relaxed."""
+_HEADINGS = {"as_generated": "as generated", "single": "single sample", "best": "best of {n}"}
+"""The shares of the tables."""
 COMPARED = ("as_generated", "single", "best", "steps")
 """What the first method is compared with the others by."""
 
@@ -143,6 +144,7 @@ class RecoveryReport(Report):
         compounds: everything that happened.
         methods: their names, the one that is compared with the others first.
         samples: of each method for every compound.
+        relaxes: whether anything was relaxed; if not, `as_generated` is all there is.
         facts: settings, and what they resolved to.
         seconds: time by kind of work.
     """
@@ -151,13 +153,18 @@ class RecoveryReport(Report):
     compounds: tuple[CompoundOutcome, ...]
     methods: tuple[str, ...]
     samples: int
+    relaxes: bool
     facts: Mapping[str, Any]
     seconds: Mapping[str, float]
 
     @property
     def judged(self) -> list[CompoundOutcome]:
         """Compounds whose known structure could be relaxed: what all rates are over."""
-        return [one for one in self.compounds if one.known_relaxed is not None]
+        return [one for one in self.compounds if one.known_relaxed is not None or not self.relaxes]
+
+    def _some(self, quantities: Iterable[str]) -> list[str]:
+        """Those of `quantities` that were measured."""
+        return [quantity for quantity in quantities if self.relaxes or quantity == "as_generated"]
 
     def _pair(self, quantity: str, method: str, compounds: Sequence[CompoundOutcome] | None = None) -> Pair:
         outcomes = [one.methods[method] for one in (self.judged if compounds is None else compounds)]
@@ -194,27 +201,40 @@ class RecoveryReport(Report):
             "facts": dict(self.facts),
             "compounds": len(self.compounds),
             "compounds_judged": len(judged),
-            "known_not_relaxed": dict(Counter(c.known_reason for c in self.compounds if c.known_relaxed is None)),
-            "known_changed_by_relaxation": sum(not one.known_keeps for one in judged),
-            "known_not_converged": sum(one.known_reason != "converged" for one in judged),
+            **(self._known_json() if self.relaxes else {}),
             "samples_per_compound": self.samples,
             "methods": {method: self._method_json(method) for method in self.methods},
             "differences": {
-                f"{self.methods[0]} - {baseline}": {q: self.advantage(q, baseline).as_json() for q in COMPARED}
+                f"{self.methods[0]} - {baseline}": {
+                    q: self.advantage(q, baseline).as_json() for q in self._some(COMPARED)
+                }
                 for baseline in self.methods[1:]
             },
-            "single_by_guest": self._by(lambda one: one.guest),
-            "single_by_family": self._by(lambda one: one.family),
+            "by_guest": self._by(lambda one: one.guest),
+            "by_family": self._by(lambda one: one.family),
             "seconds": dict(self.seconds),
             "by_compound": [self._compound_json(one) for one in self.compounds],
         }
+
+    def _known_json(self) -> dict[str, Any]:
+        judged = self.judged
+        return {
+            "known_not_relaxed": dict(Counter(c.known_reason for c in self.compounds if c.known_relaxed is None)),
+            "known_changed_by_relaxation": sum(not one.known_keeps for one in judged),
+            "known_not_converged": sum(one.known_reason != "converged" for one in judged),
+        }
+
+    @property
+    def _main(self) -> str:
+        """The share that groups of compounds are listed by."""
+        return "single" if self.relaxes else "as_generated"
 
     def _method_json(self, method: str) -> dict[str, Any]:
         ends = Counter(s.outcome for one in self.compounds for s in one.methods[method].samples)
         ran_out = sum(s.relax_reason == "max-steps" for one in self.compounds for s in one.methods[method].samples)
         rmsd = self._median_rmsd(method)
         return {
-            **{quantity: self.estimate(quantity, method).as_json() for quantity in (*SHARES, *MEANS)},
+            **{quantity: self.estimate(quantity, method).as_json() for quantity in self._some((*SHARES, *MEANS))},
             "guest_rmsd_A_median": None if rmsd is None else round(rmsd, 6),
             "network_calls_per_sample": self._calls(method),
             "outcomes": dict(sorted(ends.items())),
@@ -225,7 +245,7 @@ class RecoveryReport(Report):
         return {
             name: {
                 "compounds": len(members),
-                **{method: self.estimate("single", method, members).as_json() for method in self.methods},
+                **{method: self.estimate(self._main, method, members).as_json() for method in self.methods},
             }
             for name, members in self._groups(key).items()
         }
@@ -256,42 +276,33 @@ class RecoveryReport(Report):
         return [self._rates(), *([self._differences()] if len(self.methods) > 1 else []), self._by_guest()]
 
     def _rates(self) -> Table:
+        shares = self._some(_HEADINGS)
+        headings = ["", *(_HEADINGS[name].format(n=self.samples) for name in shares)]
+        headings += ["guest RMSD (Å)", "steps"] if self.relaxes else []
         rows = []
         for method in self.methods:
-            rmsd = self._median_rmsd(method)
+            line = [method, *(self.estimate(name, method).percent() for name in shares)]
+            if self.relaxes:
+                rmsd = self._median_rmsd(method)
+                line += ["–" if rmsd is None else f"{rmsd:.3f}", self.estimate("steps", method).text(0)]
             failed = sum(s.outcome != OK for one in self.compounds for s in one.methods[method].samples)
-            rows.append(
-                [
-                    method,
-                    self.estimate("as_generated", method).percent(),
-                    self.estimate("single", method).percent(),
-                    self.estimate("best", method).percent(),
-                    "–" if rmsd is None or not math.isfinite(rmsd) else f"{rmsd:.3f}",
-                    self.estimate("steps", method).text(0),
-                    str(self._calls(method)),
-                    str(failed),
-                ]
-            )
-        headings = ["", "as generated", "single sample", f"best of {self.samples}", "guest RMSD (Å)", "steps"]
+            rows.append([*line, str(self._calls(method)), str(failed)])
         title = f"Guest recovery, {len(self.judged)} compounds, {self.samples} samples each"
         return table(title, [*headings, "calls", "failed"], rows)
 
     def _differences(self) -> Table:
-        first, *baselines = self.methods
-        rows = [
-            [
-                f"{first} - {b}",
-                *(self.advantage(q, b).percent() for q in COMPARED[:3]),
-                self.advantage("steps", b).text(0),
-            ]
-            for b in baselines
-        ]
-        headings = ["difference", "as generated", "single sample", f"best of {self.samples}", "steps"]
-        return table("Differences, paired by compound", headings, rows)
+        shares = self._some(_HEADINGS)
+        headings = ["difference", *(_HEADINGS[name].format(n=self.samples) for name in shares)]
+        rows = []
+        for baseline in self.methods[1:]:
+            line = [f"{self.methods[0]} - {baseline}", *(self.advantage(name, baseline).percent() for name in shares)]
+            rows.append([*line, self.advantage("steps", baseline).text(0)] if self.relaxes else line)
+        return table("Differences, paired by compound", [*headings, *(["steps"] if self.relaxes else [])], rows)
 
     def _by_guest(self) -> Table:
         rows = [
-            [guest, str(len(members)), *(self.estimate("single", m, members).percent() for m in self.methods)]
+            [guest, str(len(members)), *(self.estimate(self._main, m, members).percent() for m in self.methods)]
             for guest, members in self._groups(lambda one: one.guest).items()
         ]
-        return table("Single samples by guest", ["guest", "compounds", *self.methods], rows)
+        title = f"By guest: {_HEADINGS[self._main]}"
+        return table(title, ["guest", "compounds", *self.methods], rows)

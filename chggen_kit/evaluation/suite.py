@@ -149,10 +149,9 @@ def denoising(session: Session) -> Report:
 def recovery(session: Session) -> Report:
     """Guest recovery on `compounds` compounds of at most `max_atoms` atoms, by the model and by the baselines."""
     config, registry, model = session.config, session.registry, session.model
-    potential = registry.create_potential(config.potential.name, config.potential.options)
-    relaxer = registry.create_relaxer(config.relaxer.name, config.relaxer.options, potential=potential)
     small = shuffled([row for row in session.rows if row.n_atoms <= config.max_atoms], config.seed)
-    elements = model.capabilities.elements & potential.info.elements
+    judging, elements = _judging(config, registry) if config.relax else (None, model.capabilities.elements)
+    elements &= model.capabilities.elements
     compounds, passed = choose_compounds(small, config.compounds, model, elements)
     if len(compounds) < config.compounds:
         _LOG.warning("Only %d compounds can be used; passed over: %s.", len(compounds), dict(passed))
@@ -166,17 +165,6 @@ def recovery(session: Session) -> Report:
     methods = {config.backend.name: method_of(registry.create_sampler(**_named(config.sampler)), model, described)}
     for name in config.baselines:
         methods[name] = method_of(registry.create_sampler(name), model, {"sampler": name, "options": {}})
-    judging = Judging(
-        relaxer,
-        {
-            "potential": potential.info.name,
-            "energy_frame": potential.info.energy_frame,
-            "relaxer": json.loads(config.relaxer.model_dump_json()),
-        },
-        fmax=config.fmax,
-        max_steps=config.max_steps,
-        energy_tolerance=config.energy_tolerance_eV,
-    )
     training = {
         "known": says,
         "compounds_trained_on": 0 if says else None,
@@ -195,6 +183,23 @@ def recovery(session: Session) -> Report:
         threads=config.threads,
         progress=session.progress,
     )
+
+
+def _judging(config: EvaluateConfig, registry: Registry) -> tuple[Judging, frozenset[int]]:
+    """How samples are relaxed and judged, and the elements that can be."""
+    potential = registry.create_potential(config.potential.name, config.potential.options)
+    judging = Judging(
+        registry.create_relaxer(config.relaxer.name, config.relaxer.options, potential=potential),
+        {
+            "potential": potential.info.name,
+            "energy_frame": potential.info.energy_frame,
+            "relaxer": json.loads(config.relaxer.model_dump_json()),
+        },
+        fmax=config.fmax,
+        max_steps=config.max_steps,
+        energy_tolerance=config.energy_tolerance_eV,
+    )
+    return judging, potential.info.elements
 
 
 def _named(choice: PluginChoice) -> dict[str, Any]:
