@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -43,8 +43,3 @@ def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) ->
     for row in rows:
         made.add_row(*row)
     return made
-
-
-def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` without the keys that have nothing to say."""
-    return {key: value for key, value in values.items() if value is not None}
