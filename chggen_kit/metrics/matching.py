@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 from pymatgen.analysis.structure_matcher import StructureMatcher
@@ -108,6 +109,11 @@ def is_valid_structure(structure: Structure) -> bool:
     distances = np.array(structure.distance_matrix)
     np.fill_diagonal(distances, np.inf)
     return bool(distances.min() >= MIN_DISTANCE_A)
+
+
+def smact_is_installed() -> bool:
+    """Whether `is_valid_composition` can be asked."""
+    return find_spec("smact") is not None
 
 
 def is_valid_composition(composition: Composition) -> bool:
