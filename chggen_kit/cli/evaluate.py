@@ -21,7 +21,7 @@ from chggen_kit.evaluation import EVALUATIONS
 if TYPE_CHECKING:
     from chggen_kit.evaluation.report import Report
 
-_PLUGINS = ("sampler", "potential", "relaxer")
+_PLUGINS = ("sampler", "unconditional_sampler", "potential", "relaxer")
 
 
 @click.command("evaluate")
@@ -51,7 +51,23 @@ _PLUGINS = ("sampler", "potential", "relaxer")
 @click.option(
     "--relax/--no-relax", default=True, show_default=True, help="recovery: relax samples; else compare them as drawn."
 )
-@click.option("--micro-batch-atoms", type=int, help="recovery: atoms drawn together [256].")
+@click.option(
+    "--references",
+    type=int,
+    help="csp: structures with a formula of their own, beside the 15 tagged ones; 0: every row of the split [100].",
+)
+@click.option("--polymorphs", type=int, help="csp: formulas with several structures, all taken [20].")
+@click.option("--csp-max-atoms", type=int, help="csp: largest structure [12].")
+@click.option("--per-reference", type=int, help="csp: predictions by each method for a reference [20].")
+@click.option(
+    "--cells",
+    metavar="NAME,NAME",
+    help="csp: where cells come from: given, searched, generated [all that the model can do].",
+)
+@click.option("--csp-baselines", metavar="NAME,NAME", help="csp: samplers to compare with; '' for none [random].")
+@click.option("--csp-relax", is_flag=True, help="csp: score predictions after relaxation as well.")
+@plugin_option("unconditional-sampler", "predictor-corrector", "csp: draws whole structures")
+@click.option("--micro-batch-atoms", type=int, help="recovery, csp: atoms drawn together [256].")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads [torch's choice, recorded].")
 def command(
     backend: str,
@@ -61,12 +77,16 @@ def command(
     backend_options: dict[str, Any],
     levels: str | None,
     baselines: str | None,
+    csp_baselines: str | None,
+    cells: str | None,
     **values: Any,  # noqa: ANN401  click's values
 ) -> None:
     """Measure how good the score model BACKEND is on known structures.
 
     denoising: how well one network call tells where noise went, by noise level and chemical family.
     recovery: how often guests that were taken out of known compounds come back, against placements without a model.
+    csp: how often known structures are predicted from their composition, in their own cell or in cells that are
+    searched or generated, against random placement.
 
     DIR gets one NAME.json for each evaluation, with intervals by bootstrap over compounds. An evaluation that was
     interrupted goes on when the same command is given again.
@@ -82,7 +102,9 @@ def command(
         **settings_of(values, _PLUGINS),
         "backend": {"name": backend, "options": backend_options},
         "levels": None if levels is None else _numbers(levels),
-        "baselines": None if baselines is None else [name.strip() for name in baselines.split(",") if name.strip()],
+        "baselines": _names(baselines),
+        "csp_baselines": _names(csp_baselines),
+        "cells": _names(cells),
     }
     config = build_config(EvaluateConfig, settings, state.registry())
     console = result_console(Console)
@@ -94,6 +116,10 @@ def command(
     with state.make_progress(f"evaluate {backend}") as progress:
         evaluate(config, data, out, only=only, registry=state.registry(), progress=progress, then=show)
     console.print(f"Results: {out}", soft_wrap=True)
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _numbers(text: str) -> list[float]:

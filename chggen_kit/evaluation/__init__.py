@@ -8,6 +8,7 @@ from __future__ import annotations
 EVALUATIONS = {
     "denoising": "chggen_kit.evaluation.suite:denoising",
     "recovery": "chggen_kit.evaluation.suite:recovery",
+    "csp": "chggen_kit.evaluation.suite:csp",
 }
 """Name and import string of every evaluation, in the order of running: a function of a `Session` that gives a `Report`.
 

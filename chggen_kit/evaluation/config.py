@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from chggen_kit.evaluation.csp_references import Cells
 from chggen_kit.workflow.config import PluginChoice, RelaxationSettings
 
 
@@ -28,8 +29,16 @@ class EvaluateConfig(RelaxationSettings):
         baselines: recovery: samplers without a model to compare with.
         energy_tolerance_eV: recovery: eV/atom by which a sample must lie lower than the known structure to count as
             lower.
-        micro_batch_atoms: recovery: atoms drawn together (at least one compound); part of the result, because sums of
-            floating point numbers depend on it in the last bits.
+        micro_batch_atoms: recovery, csp: atoms drawn together (at least one compound); part of the result, because
+            sums of floating point numbers depend on it in the last bits.
+        references: csp: structures of a formula of their own, beside the tagged benchmark; 0 takes every row as it is.
+        polymorphs: csp: formulas with several structures, all of which are taken.
+        csp_max_atoms: csp: of the largest structure, the tagged benchmark's apart.
+        per_reference: csp: predictions by each method.
+        cells: csp: where cells come from; None for every way that the model can go.
+        unconditional_sampler: csp: draws whole structures; its defaults are the model's.
+        csp_baselines: csp: samplers without a model to compare with.
+        csp_relax: csp: whether relaxed predictions are scored as well.
     """
 
     seed: int = Field(default=0, ge=0)
@@ -47,3 +56,11 @@ class EvaluateConfig(RelaxationSettings):
     baselines: tuple[str, ...] = ("random", "voronoi")
     energy_tolerance_eV: float = Field(default=0.001, ge=0, allow_inf_nan=False)
     micro_batch_atoms: int = Field(default=256, ge=1)
+    references: int = Field(default=100, ge=0)
+    polymorphs: int = Field(default=20, ge=0)
+    csp_max_atoms: int = Field(default=12, ge=1)
+    per_reference: int = Field(default=20, ge=1)
+    cells: tuple[Cells, ...] | None = Field(default=None, min_length=1)
+    unconditional_sampler: PluginChoice = PluginChoice(name="predictor-corrector")
+    csp_baselines: tuple[str, ...] = ("random",)
+    csp_relax: bool = False

@@ -15,9 +15,10 @@ from pymatgen.core import Structure
 from chggen_kit.errors import InputError
 from chggen_kit.evaluation.csp_references import Cells, CspReference, check_unique
 from chggen_kit.evaluation.csp_report import DRAWN, RELAXED, CspReport, MethodResult
-from chggen_kit.evaluation.csp_work import CspMethod, CspRelaxation, CspWork, PredictedReference
+from chggen_kit.evaluation.csp_work import CspMethod, CspWork, PredictedReference
 from chggen_kit.evaluation.pieces import pieces
-from chggen_kit.interfaces import Progress, ScoreModel
+from chggen_kit.evaluation.recovery import Judging, method_of
+from chggen_kit.interfaces import Progress, Sampler, ScoreModel
 from chggen_kit.metrics.csp import ReferenceScore, composition_of, lowest, match_everyone
 from chggen_kit.metrics.matching import (
     CspMatcher,
@@ -61,14 +62,18 @@ def csp_methods(
         given_moves = model.processes["species"].moves or (draws_cells and one != "generated")
         name = "replace" if given_moves and choice.name == "predictor-corrector" else choice.name
         description = {"cells": one, "sampler": name, "options": dict(choice.options)}
-        found[one] = CspMethod(one, registry.create_sampler(name, choice.options), model, description)
+        found[one] = _method(registry.create_sampler(name, choice.options), model, description, one)
     for baseline in baselines:
         for one in dict.fromkeys(chosen):
             if one != "generated":
-                made = registry.create_sampler(baseline, {})
-                needed = model if made.needs_model else None
-                found[f"{one}-{baseline}"] = CspMethod(one, made, needed, {"cells": one, "sampler": baseline})
+                description = {"cells": one, "sampler": baseline, "options": {}}
+                found[f"{one}-{baseline}"] = _method(registry.create_sampler(baseline), model, description, one)
     return found
+
+
+def _method(sampler: Sampler, model: ScoreModel, description: Mapping[str, Any], cells: Cells) -> CspMethod:
+    plain = method_of(sampler, model, description)
+    return CspMethod(plain.sampler, plain.model, plain.description, cells)
 
 
 def evaluate_csp(
@@ -77,7 +82,7 @@ def evaluate_csp(
     *,
     out: Path,
     samples: int = 20,
-    relaxation: CspRelaxation | None = None,
+    judging: Judging | None = None,
     seed: int = 0,
     batch_atoms: int = 256,
     facts: Mapping[str, Any] | None = None,
@@ -92,7 +97,7 @@ def evaluate_csp(
         methods: by name, as of `csp_methods`; NAME-BASELINE is compared with NAME.
         out: directory of the pieces: a file for each batch of references, with one record a reference.
         samples: predictions for each reference and method.
-        relaxation: scores relaxed predictions as well; None for those as generated alone.
+        judging: how predictions, and references to compare them with, are relaxed; None scores them as drawn alone.
         seed: of all draws and of the intervals.
         batch_atoms: atoms drawn together; part of the result in the last bits.
         facts: to be kept with the result.
@@ -115,8 +120,8 @@ def evaluate_csp(
     identity = {
         "evaluation": CspReport.name,
         "references": _fingerprint(references),
-        "methods": {name: {**_model_facts(one.model), **one.description} for name, one in methods.items()},
-        "relaxation": None if relaxation is None else _relaxation_facts(relaxation),
+        "methods": {name: dict(one.description) for name, one in methods.items()},
+        "relaxation": None if judging is None else judging.as_json(),
         "samples": samples,
         "matcher": matcher.description,
         "seed": seed,
@@ -127,10 +132,10 @@ def evaluate_csp(
         done = {name: work.predict(name, method) for name, method in methods.items()}
         known = {one.id: one.structure for one in references}
         results = [_result(name, DRAWN, references, found, known, matcher) for name, found in done.items()]
-        if relaxation is not None:
-            relaxed_known = work.relax_references(relaxation)
+        if judging is not None:
+            relaxed_known = work.relax_references(judging)
             for name in methods:
-                found = work.relax(name, done[name], relaxed_known, relaxation)
+                found = work.relax(name, done[name], relaxed_known, judging)
                 results.append(_result(name, RELAXED, references, found, relaxed_known, matcher))
     shown = {key: value for key, value in identity.items() if key != "evaluation"}
     gate = ("SMACT and " if smact_is_installed() else "") + "0.5 Å between atoms"
@@ -148,21 +153,6 @@ def _fingerprint(references: Sequence[CspReference]) -> str:
     for one in references:
         digest.update(f"{one.id} {StructureData.of(one.structure).model_dump_json()}\n".encode())
     return digest.hexdigest()
-
-
-def _model_facts(model: ScoreModel | None) -> dict[str, Any]:
-    if model is None:
-        return {}
-    capabilities = model.capabilities
-    return {
-        "checkpoint": capabilities.checkpoint,
-        "checkpoint_sha256": capabilities.checkpoint_sha256,
-        "sampling_defaults": dict(capabilities.sampling_defaults),
-    }
-
-
-def _relaxation_facts(relaxation: CspRelaxation) -> dict[str, Any]:
-    return {**relaxation.description, "fmax": relaxation.fmax, "max_steps": relaxation.max_steps}
 
 
 def _result(

@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -14,7 +13,8 @@ from pymatgen.core import Structure
 
 from chggen_kit.errors import InputError
 from chggen_kit.evaluation.csp_references import Cells, CspReference, prediction_task, templates
-from chggen_kit.interfaces import Progress, Relaxer, Sampler, ScoreModel
+from chggen_kit.evaluation.recovery import Judging, Method
+from chggen_kit.interfaces import Progress
 from chggen_kit.io.convert import to_structures
 from chggen_kit.metrics.matching import CspMatcher, is_valid_structure
 from chggen_kit.workflow.plan import cut
@@ -26,37 +26,14 @@ _USABLE_ENDS = ("converged", "max-steps")
 
 
 @dataclass(frozen=True)
-class CspMethod:
+class CspMethod(Method):
     """One way to predict.
 
     Attributes:
         cells: where cells come from.
-        sampler: draws the atoms, and cells that are generated.
-        model: for samplers that need one.
-        description: plain JSON that says what it is (name, options).
     """
 
     cells: Cells
-    sampler: Sampler
-    model: ScoreModel | None
-    description: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class CspRelaxation:
-    """How predictions, and the known structures that they are then compared with, are relaxed, with free cells.
-
-    Attributes:
-        relaxer: over the potential.
-        description: plain JSON that says what relaxer and potential are.
-        fmax: force limit in eV/Å.
-        max_steps: steps after which a relaxation ends unconverged.
-    """
-
-    relaxer: Relaxer
-    description: Mapping[str, Any]
-    fmax: float = 0.1
-    max_steps: int = 500
 
 
 class Prediction(BaseModel):
@@ -69,7 +46,7 @@ class Prediction(BaseModel):
         mismatch: why it does not match.
         valid: whether it passes the structural half of the validity gate.
         energy: total energy in eV, of a relaxed structure.
-        steps: of the relaxation.
+        steps: of the judging.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -182,14 +159,14 @@ class CspWork:
             update={"rmsd": found.rmsd, "mismatch": found.reason, "valid": is_valid_structure(structure)}
         )
 
-    def relax_references(self, relaxation: CspRelaxation) -> dict[str, Structure]:
+    def relax_references(self, judging: Judging) -> dict[str, Structure]:
         """Every reference relaxed, or as it is where that fails."""
         found: dict[str, Structure] = {}
         for number, (low, high) in enumerate(self._ranges):
             part = self._references[low:high]
             own = [PredictedReference(id=one.id, predictions=(_prediction(one.structure, None),)) for one in part]
             known = {one.id: one.structure for one in part}
-            work = partial(self._relax, own, known, relaxation)
+            work = partial(self._relax, own, known, judging)
             for one in self._runner.piece("references-relax", number, len(self._ranges), PredictedReference, work):
                 found[one.id] = next(iter(one.structures), known[one.id])
         return found
@@ -199,12 +176,12 @@ class CspWork:
         name: str,
         drawn: Sequence[PredictedReference],
         known: Mapping[str, Structure],
-        relaxation: CspRelaxation,
+        judging: Judging,
     ) -> list[PredictedReference]:
         """The predictions `drawn` by method `name`, relaxed and judged against `known`."""
         found: list[PredictedReference] = []
         for number, (low, high) in enumerate(self._ranges):
-            work = partial(self._relax, drawn[low:high], known, relaxation)
+            work = partial(self._relax, drawn[low:high], known, judging)
             found += self._runner.piece(f"{name}-relax", number, len(self._ranges), PredictedReference, work)
         return found
 
@@ -212,7 +189,7 @@ class CspWork:
         self,
         part: Sequence[PredictedReference],
         known: Mapping[str, Structure],
-        relaxation: CspRelaxation,
+        judging: Judging,
         progress: Progress | None,
     ) -> list[PredictedReference]:
         began = time.perf_counter()
@@ -224,8 +201,8 @@ class CspWork:
         ]
         starts = [data.structure() for i, j in places if (data := part[i].predictions[j].structure) is not None]
         ends = (
-            relaxation.relaxer.relax(
-                starts, cell="free", fmax=relaxation.fmax, max_steps=relaxation.max_steps, progress=progress
+            judging.relaxer.relax(
+                starts, cell="free", fmax=judging.fmax, max_steps=judging.max_steps, progress=progress
             )
             if starts
             else []

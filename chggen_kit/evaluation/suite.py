@@ -14,12 +14,15 @@ from chggen_kit.errors import InputError, unknown_name
 from chggen_kit.evaluation import EVALUATIONS
 from chggen_kit.evaluation.compounds import choose_compounds
 from chggen_kit.evaluation.config import EvaluateConfig
+from chggen_kit.evaluation.csp import csp_methods, evaluate_csp
+from chggen_kit.evaluation.csp_references import choose_references, every_reference
 from chggen_kit.evaluation.denoising import evaluate_denoising
 from chggen_kit.evaluation.recovery import Judging, evaluate_recovery, method_of
 from chggen_kit.evaluation.report import Report
 from chggen_kit.evaluation.rows import read_rows, shuffled
 from chggen_kit.interfaces import Progress, ScoreModel
 from chggen_kit.io.readers import StructureRecord
+from chggen_kit.metrics.csp import composition_of
 from chggen_kit.plugins import Registry, get_registry
 from chggen_kit.plugins.entry import load_import_string
 from chggen_kit.workflow.assembly import library_versions
@@ -179,6 +182,48 @@ def recovery(session: Session) -> Report:
         seed=config.seed,
         micro_batch_atoms=config.micro_batch_atoms,
         facts={**session.facts, "max_atoms": config.max_atoms, "training_formulas": training},
+        versions=session.versions,
+        threads=config.threads,
+        progress=session.progress,
+    )
+
+
+def csp(session: Session) -> Report:
+    """Structure prediction, by the model with every kind of cells and by the baselines."""
+    config, registry, model = session.config, session.registry, session.model
+    rows = session.covered(session.rows)
+    unseen = model.never_trained_on({row.formula for row in rows})
+    if config.references == 0:
+        references = every_reference(rows)
+    else:
+        references = choose_references(
+            [row for row in rows if unseen is None or row.formula in unseen],
+            count=config.references,
+            polymorphs=config.polymorphs,
+            max_atoms=config.csp_max_atoms,
+            seed=config.seed,
+        )
+    if unseen is None:
+        _LOG.warning(
+            "%s does not say which formulas it was trained on: references may be among them.",
+            model.capabilities.checkpoint,
+        )
+    seen = None if unseen is None else sum(composition_of(one.structure) not in unseen for one in references)
+    return evaluate_csp(
+        references,
+        csp_methods(
+            model,
+            registry,
+            cells=config.cells,
+            sampler=config.unconditional_sampler,
+            baselines=config.csp_baselines,
+        ),
+        out=session.out / "csp",
+        samples=config.per_reference,
+        judging=_judging(config, registry)[0] if config.csp_relax else None,
+        seed=config.seed,
+        batch_atoms=config.micro_batch_atoms,
+        facts={**session.facts, "references_trained_on": seen},
         versions=session.versions,
         threads=config.threads,
         progress=session.progress,
