@@ -90,7 +90,15 @@ class CspReport(Report):
 
     def scores(self, result: MethodResult, group: str) -> CspScores:
         """Scores over one group."""
-        return score(self.outcomes(result, group), seed=self.seed)
+        return self._scores[result.method, result.state, group]
+
+    @cached_property
+    def _scores(self) -> dict[tuple[str, str, str], CspScores]:
+        return {
+            (one.method, one.state, group): score(self.outcomes(one, group), seed=self.seed)
+            for one in self.results
+            for group in self.group_names
+        }
 
     def comparisons(self, group: str) -> dict[str, CspScores]:
         """Each method minus each baseline with the same cells in the same state (NAME against NAME-BASELINE)."""

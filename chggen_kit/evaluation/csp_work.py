@@ -16,7 +16,7 @@ from chggen_kit.evaluation.csp_references import Cells, CspReference, prediction
 from chggen_kit.evaluation.recovery import Judging, Method
 from chggen_kit.interfaces import Progress
 from chggen_kit.io.convert import to_structures
-from chggen_kit.metrics.matching import CspMatcher, is_valid_structure
+from chggen_kit.metrics.matching import CspMatcher, is_valid_structure, unusable
 from chggen_kit.workflow.plan import cut
 from chggen_kit.workflow.records import OK, Measured, StructureData
 from chggen_kit.workflow.runner import Runner
@@ -193,13 +193,15 @@ class CspWork:
         progress: Progress | None,
     ) -> list[PredictedReference]:
         began = time.perf_counter()
-        places = [
-            (i, j)
-            for i, one in enumerate(part)
-            for j, prediction in enumerate(one.predictions)
-            if prediction.outcome == OK and prediction.structure is not None
-        ]
-        starts = [data.structure() for i, j in places if (data := part[i].predictions[j].structure) is not None]
+        places: list[tuple[int, int]] = []
+        starts: list[Structure] = []
+        for i, one in enumerate(part):
+            for j, prediction in enumerate(one.predictions):
+                if prediction.outcome == OK and prediction.structure is not None:
+                    structure = prediction.structure.structure()
+                    if unusable(structure) is None:
+                        places.append((i, j))
+                        starts.append(structure)
         ends = (
             judging.relaxer.relax(
                 starts, cell="free", fmax=judging.fmax, max_steps=judging.max_steps, progress=progress
