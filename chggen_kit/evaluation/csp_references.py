@@ -24,7 +24,7 @@ Cells = Literal["given", "searched", "generated"]
 """Where cells come from: the known structure, the kit's lattice search, or the model."""
 
 BENCHMARK_TAG = "diffcsp15:"
-"""Tag of the 15 compounds on which DiffCSP was compared with USPEX (arXiv:2309.04475, section 5.3)."""
+"""Tag of the 15 compounds on which DiffCSP was compared with USPEX (arXiv:2309.04475)."""
 
 _PLACEHOLDER_A3 = 20.0
 """Volume per atom of the cube that stands in for a cell that the model draws; nothing depends on it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -15,8 +14,6 @@ from chggen_kit.evaluation import bootstrap
 from chggen_kit.evaluation.bootstrap import Estimate
 from chggen_kit.metrics.csp import ReferenceScore, terms
 from chggen_kit.metrics.matching import STOL
-
-_Z = 1.959964
 
 
 @dataclass(frozen=True)
@@ -42,8 +39,6 @@ class CspScores:
 def score(outcomes: Sequence[ReferenceScore], *, stol: float = STOL, seed: int = 0) -> CspScores:
     """Scores of one method.
 
-    A share of exactly 0 or 1 has no spread to resample: it gets Wilson's interval, a composition counting as one draw.
-
     Args:
         outcomes: one for each reference.
         stol: cost in cRMSE of a reference that nothing matches.
@@ -55,9 +50,8 @@ def score(outcomes: Sequence[ReferenceScore], *, stol: float = STOL, seed: int =
     groups = [one.formula for one in outcomes]
     made = {}
     for name, one in terms(outcomes, stol).items():
-        estimate = bootstrap.ratio(*_by_group(one, groups), seed=seed)
-        is_share = name.endswith("match_rate") or name == "metre"
-        made[name] = _wilson(estimate) if is_share and estimate.value in (0.0, 1.0) else estimate
+        estimate = bootstrap.share if name.endswith("match_rate") or name == "metre" else bootstrap.ratio
+        made[name] = estimate(*_by_group(one, groups), seed=seed)
     return CspScores(**made)
 
 
@@ -93,10 +87,3 @@ def _by_group(one: ArrayLike, groups: Sequence[str]) -> tuple[NDArray[np.float64
     for sums, values in zip((top, bottom), np.asarray(one, dtype=np.float64), strict=True):
         np.add.at(sums, index, values)
     return top, bottom
-
-
-def _wilson(estimate: Estimate) -> Estimate:
-    n, share = estimate.systems, estimate.value
-    scale, centre = 1 + _Z**2 / n, share + _Z**2 / (2 * n)
-    spread = _Z * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n * n))
-    return Estimate(share, max((centre - spread) / scale, 0.0), min((centre + spread) / scale, 1.0), n)

@@ -1,6 +1,6 @@
 """Scores of crystal structure prediction: match rate, RMSE, METRe and cRMSE.
 
-Match rate and RMSE are DiffCSP's (arXiv:2309.04475, section 5.1): a reference counts as found when one of its k
+Match rate and RMSE are DiffCSP's (arXiv:2309.04475): a reference counts as found when one of its k
 predictions matches it, and RMSE is the mean of the lowest displacement over the references found.
 
 METRe and cRMSE are those of Martirossyan et al., "All that structure matches does not glitter" (arXiv:2509.12178):

@@ -233,6 +233,7 @@ def test_what_cannot_be_evaluated_is_refused(tmp_path: Path) -> None:
         evaluate_csp([CspReference("cscl", needle)], methods, out=tmp_path / "c")
 
 
+@pytest.mark.filterwarnings("ignore:No Pauling electronegativity")
 def test_an_element_without_a_volume_fails_its_predictions_alone(tmp_path: Path) -> None:
     odd = CspReference("odd", Structure(Lattice.cubic(5), ["Og", "Og"], [[0, 0, 0], [0.5, 0.5, 0.5]]))
     method = {"searched": CspMethod(get_registry().create_sampler("random"), None, {}, "searched")}
