@@ -27,7 +27,7 @@ MIN_VOLUME_A3 = 0.1
 
 _MAX_ELONGATION = 12.0
 """Longest vector of the reduced cell over the cube root of its volume. The matcher lists all lattice points within that
-length: beyond this bound it takes minutes and all memory. Known crystals of up to 40 atoms stay below 6.3."""
+length: beyond this bound it takes minutes and all memory. 72,415 known crystals of up to 40 atoms stay below 8.6."""
 _FLATTEST = 1e-9
 """Volume over the product of the lengths of the cell vectors below which float64 cannot reduce a cell."""
 
