@@ -12,10 +12,8 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure
 
 from chggen_kit.metrics.geometry import mean_cell, nearest_images
+from chggen_kit.metrics.matching import MATCHER_FAILURES, unusable
 from chggen_kit.torus import circular_mean
-
-_FAILURES = (ValueError, ArithmeticError, IndexError, RuntimeError, np.linalg.LinAlgError)
-"""What the matcher raises on cells that it cannot reduce: such a structure is not the known one."""
 
 
 class Matcher:
@@ -33,12 +31,14 @@ class Matcher:
         return {name: described[name] for name in names}
 
     def fits(self, known: Structure, found: Structure) -> bool:
-        """Whether `found` matches `known`."""
+        """Whether `found` matches `known`; one that the matcher cannot deal with does not."""
+        if unusable(found) is not None:
+            return False
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of divisions in the reduction of odd cells
                 return bool(self._matcher.fit(known, found))
-        except _FAILURES:
+        except MATCHER_FAILURES:
             return False
 
     def guest_rmsd_A(  # noqa: N802 - units are part of the name
@@ -52,14 +52,14 @@ class Matcher:
 
         Args:
             known: the reference, guests and host.
-            found: the same atoms elsewhere.
+            found: the same atoms elsewhere; a match.
             guests: indices of the guests in `known`.
         """
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 paired = self._same_cell.get_s2_like_s1(known, found)
-        except _FAILURES:
+        except MATCHER_FAILURES:
             return None
         if paired is None:
             return None

@@ -31,7 +31,7 @@ length: beyond this bound it takes minutes and all memory. 72,415 known crystals
 _FLATTEST = 1e-9
 """Volume over the product of the lengths of the cell vectors below which float64 cannot reduce a cell."""
 
-_FAILURES = (ValueError, ArithmeticError, IndexError, RuntimeError, MemoryError, np.linalg.LinAlgError)
+MATCHER_FAILURES = (ValueError, ArithmeticError, IndexError, RuntimeError, MemoryError, np.linalg.LinAlgError)
 """What the matcher raises on cells that it cannot reduce."""
 
 
@@ -94,7 +94,7 @@ class CspMatcher:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of divisions in the reduction of odd cells
                 found = self._matcher.get_rms_dist(predicted, reference)
-        except _FAILURES:
+        except MATCHER_FAILURES:
             return Comparison(None, "matcher-failed")
         return Comparison(None, "different") if found is None else Comparison(float(found[0]), None)
 

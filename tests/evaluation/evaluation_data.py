@@ -5,24 +5,27 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 from pymatgen.core import Lattice, Structure
 
-ZERO, QUARTER, HALF = [0.0] * 3, [0.25] * 3, [0.5] * 3
+FACES, CUBE = [[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]], [[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]]
+ZERO, QUARTER, HALF, THREE_QUARTERS = [0.0] * 3, [0.25] * 3, [0.5] * 3, [0.75] * 3
 TEXTBOOK = {
-    "LiF": ("Fm-3m", 4.03, ["Li", "F"], [ZERO, HALF]),
-    "MgO": ("Fm-3m", 4.21, ["Mg", "O"], [ZERO, HALF]),
-    "CaF2": ("Fm-3m", 5.46, ["Ca", "F"], [ZERO, QUARTER]),
-    "ZnS": ("F-43m", 5.41, ["Zn", "S"], [ZERO, QUARTER]),
-    "KMgF3": ("Pm-3m", 3.99, ["K", "Mg", "F"], [ZERO, HALF, [0.5, 0.5, 0.0]]),
-    "Cu": ("Fm-3m", 3.61, ["Cu"], [ZERO]),
-    "TiN": ("Fm-3m", 4.24, ["Ti", "N"], [ZERO, HALF]),
+    "LiF": (4.03, FACES, ["Li", "F"], [ZERO, HALF]),
+    "MgO": (4.21, FACES, ["Mg", "O"], [ZERO, HALF]),
+    "CaF2": (5.46, FACES, ["Ca", "F", "F"], [ZERO, QUARTER, THREE_QUARTERS]),
+    "ZnS": (5.41, FACES, ["Zn", "S"], [ZERO, QUARTER]),
+    "KMgF3": (3.99, CUBE, ["K", "Mg", "F", "F", "F"], [ZERO, HALF, [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]),
+    "Cu": (3.61, FACES, ["Cu"], [ZERO]),
+    "TiN": (4.24, FACES, ["Ti", "N"], [ZERO, HALF]),
 }
+"""Edge of the cubic cell in Å, rows of the primitive cell in units of it, species, fractional coordinates."""
 
 
 def textbook(name: str) -> Structure:
     """The primitive cell of one of `TEXTBOOK`."""
-    group, edge, species, sites = TEXTBOOK[name]
-    return Structure.from_spacegroup(group, Lattice.cubic(edge), species, sites).get_primitive_structure()
+    edge, rows, species, sites = TEXTBOOK[name]
+    return Structure(Lattice(edge * np.array(rows)), species, sites)
 
 
 def write_data(path: Path, names: list[str], split: str = "test") -> Path:
