@@ -288,7 +288,18 @@ class RecoveryReport(Report):
             failed = sum(s.outcome != OK for one in self.compounds for s in one.methods[method].samples)
             rows.append([*line, str(self._calls(method)), str(failed)])
         title = f"Guest recovery, {len(self.judged)} compounds, {self.samples} samples each"
-        return table(title, [*headings, "calls", "failed"], rows)
+        made = table(title, [*headings, "calls", "failed"], rows)
+        made.caption, made.caption_justify = self._rules(), "left"
+        return made
+
+    def _rules(self) -> str:
+        """What counts, in words."""
+        parameters = ", ".join(f"{name}={value}" for name, value in self.facts["matcher"].items())
+        match = f"Match: StructureMatcher({parameters})."
+        if not self.relaxes:
+            return match
+        tolerance = 1000 * self.facts["relaxation"]["energy_tolerance"]
+        return f"{match} A relaxed sample counts when it matches, or lies lower by more than {tolerance:g} meV/atom."
 
     def _differences(self) -> Table:
         shares = self._some(_HEADINGS)
