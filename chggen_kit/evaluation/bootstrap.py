@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -94,13 +95,23 @@ def _estimate(pairs: Sequence[tuple[ArrayLike, ArrayLike | None]], seed: int) ->
     value = float(_signed(columns, np.ones((1, systems)))[0])
     if systems < 2 or not math.isfinite(value):
         return Estimate(value, math.nan, math.nan, systems)
-    generator = np.random.Generator(np.random.Philox(seed))
-    counts = generator.multinomial(systems, np.full(systems, 1 / systems), size=RESAMPLES)
-    drawn = _signed(columns, counts.astype(np.float64))
+    blocks = np.array_split(_counts(systems, seed), 8)  # as float64 all of them at once would take much memory
+    drawn = np.concatenate([_signed(columns, block.astype(np.float64)) for block in blocks])
     tail = (1 - LEVEL) / 2
     # A resample in which nothing contributes has no ratio: it says nothing.
     low, high = np.nanquantile(drawn, [tail, 1 - tail])
     return Estimate(value, float(low), float(high), systems)
+
+
+@lru_cache(maxsize=4)
+def _counts(systems: int, seed: int) -> NDArray[np.uint16]:
+    """How often each system is in each resample `[n_resamples, n_systems]`; the same for every quantity of a report."""
+    generator = np.random.Generator(np.random.Philox(seed))
+    counts: NDArray[np.uint16] = generator.multinomial(systems, np.full(systems, 1 / systems), size=RESAMPLES).astype(
+        np.uint16
+    )
+    counts.setflags(write=False)
+    return counts
 
 
 def _columns(numerators: ArrayLike, denominators: ArrayLike | None) -> NDArray[np.float64]:

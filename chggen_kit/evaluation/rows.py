@@ -64,6 +64,7 @@ def _plausible(record: StructureRecord) -> bool:
 
 def shuffled(rows: Sequence[StructureRecord], seed: int) -> list[StructureRecord]:
     """`rows` in an order drawn with `seed`: the first n are the same whatever n is."""
+    # With seed 0 these are the rows that training's own reports of errors take, so that the two can be compared.
     words = np.random.SeedSequence([seed, *b"validation", 0]).generate_state(2, np.uint32)
     generator = torch.Generator().manual_seed(int(words[0]) << 31 ^ int(words[1]))
     return [rows[i] for i in torch.randperm(len(rows), generator=generator).tolist()]
