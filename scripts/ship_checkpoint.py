@@ -62,8 +62,8 @@ def metrics_of(report: dict[str, Any]) -> dict[str, Any]:
         "split": report["facts"]["split"],
         "rows": report["crystals"],
         "atoms": report["atoms"],
-        "relative_errors": {level: round(error["value"], 4) for level, error in errors.items()},
-        "intervals_95": {level: [round(error[end], 4) for end in ("low", "high")] for level, error in errors.items()},
+        "relative_errors": {level: error["value"] for level, error in errors.items()},
+        "intervals_95": {level: [error["low"], error["high"]] for level, error in errors.items()},
     }
 
 
