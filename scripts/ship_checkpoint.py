@@ -1,8 +1,9 @@
 """Put a trained nequip checkpoint into the package, with its model card.
 
-python scripts/ship_checkpoint.py RUN_DIRECTORY MEASURED.json [--status "..."]
+python scripts/ship_checkpoint.py RUN_DIRECTORY denoising.json [--status "..."]
 
-RUN_DIRECTORY is what `chggen train nequip --out` wrote, MEASURED.json the output of scripts/measure_denoising.py.
+RUN_DIRECTORY is what `chggen train nequip --out` wrote, denoising.json what
+`chggen evaluate nequip --checkpoint RUN_DIRECTORY/checkpoint.safetensors --only denoising` did.
 """
 
 from __future__ import annotations
@@ -23,8 +24,21 @@ LIMITS = (
     "Generates coordinates in a given cell with given species; it proposes neither cells nor compositions.",
     "It has no notion of charge or of long-range order.",
 )
+METRICS_COMMAND = "chggen evaluate nequip --data structures.jsonl.gz --only denoising --out DIR"
 _BLIND = 0.85
 """Relative error above which a prediction is hardly better than zero."""
+
+
+def metrics_of(report: dict[str, Any]) -> dict[str, Any]:
+    """Numbers for the card from the report of `chggen evaluate --only denoising`."""
+    errors = report["relative_errors"]["frac_coords"]["all"]
+    return {
+        "split": report["facts"]["split"],
+        "rows": report["crystals"],
+        "atoms": report["atoms"],
+        "relative_errors": {level: error["value"] for level, error in errors.items()},
+        "intervals_95": {level: [error["low"], error["high"]] for level, error in errors.items()},
+    }
 
 
 def limit_sentences(architecture: dict[str, Any], max_atoms: int, errors: dict[str, float]) -> list[str]:
@@ -53,7 +67,7 @@ def main(run: Path, measured: Path, minutes: int, source: str, status: str) -> N
     checkpoint = load_checkpoint(run / "checkpoint.safetensors")
     selection = json.loads((run / "data.json").read_text())
     request, options = selection["request"], dict(checkpoint.facts["options"])
-    metrics = json.loads(measured.read_text())
+    metrics = metrics_of(json.loads(measured.read_text()))
     steps = int(checkpoint.facts["step"])
     facts = {"licence": LICENCE, "options": options, "step": steps, "crystals": checkpoint.facts["crystals"]}
     save_checkpoint(replace(checkpoint, facts=facts), SHIPPED)
@@ -79,7 +93,7 @@ def main(run: Path, measured: Path, minutes: int, source: str, status: str) -> N
         "architecture": shipped.network.architecture.to_dict(),
         "noise_range_A": [shipped.sigma_min, shipped.sigma_max],
         "metrics": metrics,
-        "metrics_command": f"python scripts/measure_denoising.py {SHIPPED.name} structures.jsonl.gz",
+        "metrics_command": METRICS_COMMAND,
         "limits": limit_sentences(
             shipped.network.architecture.to_dict(), shipped.max_atoms, metrics["relative_errors"]
         ),
@@ -92,7 +106,7 @@ def main(run: Path, measured: Path, minutes: int, source: str, status: str) -> N
 
 def _markdown(card: dict[str, Any]) -> str:
     """The card for people to read."""
-    errors = card["metrics"]["relative_errors"]
+    errors, intervals = card["metrics"]["relative_errors"], card["metrics"]["intervals_95"]
     training, source = card["training"], card["training_set"]
     lines = [
         f"# {card['name']}",
@@ -118,6 +132,7 @@ def _markdown(card: dict[str, Any]) -> str:
         "| noise in Å | " + " | ".join(errors) + " |",
         "| --- |" + " --- |" * len(errors),
         "| error | " + " | ".join(f"{e:.3f}" for e in errors.values()) + " |",
+        "| 95 % interval | " + " | ".join(f"{low:.3f} to {high:.3f}" for low, high in intervals.values()) + " |",
         "",
         "Limits:",
         "",

@@ -36,6 +36,8 @@ def sampling_defaults(checkpoint: Checkpoint, top: int) -> Mapping[str, Any]:
         "corrector_first": True,
         # Without moving coordinates there is nothing to correct.
         "corrector_steps": 1 if settings.diffuses_coordinates else 0,
+        # Hosts too, as published; see docs/diffcsp.md for what becomes of guests if they alone are corrected.
+        "corrector_moves": "all",
         "snr": min(math.sqrt(step_lr / 2) / settings.sigma_begin, 0.99),
         "align": "mean",
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from chggen_kit.interfaces.score_model import Capabilities, ScoreModel
 from chggen_kit.processes import Fixed, TorusVE
 from chggen_kit.state import FIELD_NAMES, BatchContext, CrystalBatch, Fields, Known
 from chggen_kit.torus import to_cartesian, wrap
+from chggen_kit.training.held_out import read_held_out
 from chggen_nequip.checkpoint import Checkpoint, load_checkpoint
 from chggen_nequip.graph import build_graph
 from chggen_nequip.options import NequipOptions
@@ -160,6 +161,12 @@ class NequipScoreModel(ScoreModel):
                     self._network(species[atoms], context.crystal_index[atoms] - low, graph, sigma[crystals]).detach()
                 )
         return Fields({"frac_coords": torch.cat(parts)}, context)
+
+    def never_trained_on(self, formulas: Collection[str]) -> frozenset[str] | None:
+        """Of the shipped checkpoint the formulas of the shipped list; other checkpoints do not say."""
+        if self._checkpoint.sha256 != model_card(SHIPPED)["sha256"]:
+            return None
+        return read_held_out() & frozenset(formulas)
 
     def _check_elements(self, batch: CrystalBatch) -> None:
         foreign = sorted(set(batch.species.tolist()) - self._capabilities.elements)

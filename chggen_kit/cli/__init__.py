@@ -20,10 +20,11 @@ VERBS = {
     "refine": ("chggen_kit.cli.refine:command", "Find and impose the symmetry of structures."),
     "export": ("chggen_kit.cli.export:command", "Write the structures of a run to files."),
     "train": ("chggen_kit.cli.train:command", "Train a backend."),
+    "evaluate": ("chggen_kit.cli.evaluate:command", "Measure how good a backend is."),
     "plugins": ("chggen_kit.cli.plugins:command", "List and explain what is installed."),
 }
 """Import string and short help of every verb; a verb's module is imported when it is called."""
-RESUMABLE = ("generate", "inpaint", "train")
+RESUMABLE = ("generate", "inpaint", "train", "evaluate")
 """Verbs that go on where they were when they are given again after an interruption."""
 
 cli = VerbGroup(

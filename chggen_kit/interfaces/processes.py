@@ -158,6 +158,14 @@ class NoiseProcess(ABC):
         del step
         return None
 
+    def denoising_target(self, x0: Tensor, x: Tensor, step: Step) -> Tensor | None:
+        """What a perfect network predicts for `x` at `step.level` when it is told the clean `x0` that `x` came from.
+
+        In the parametrisation of the model's output. The default, None, cannot say; evaluations leave such fields out.
+        """
+        del x0, x, step
+        return None
+
     def align(self, x: Tensor, reference: Tensor, known: Tensor, step: Step) -> Tensor:
         """Slide `x` `[rows, ...]` along the field's translations towards `reference` on the `known` rows.
 

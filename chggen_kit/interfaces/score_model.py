@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,3 +93,12 @@ class ScoreModel(ABC):
 
         `t` `[n_crystals]` holds the time of each crystal. The result holds the diffused fields only.
         """
+
+    def never_trained_on(self, formulas: Collection[str]) -> frozenset[str] | None:
+        """Those of `formulas` that training certainly left out; None (the default) where the checkpoint cannot say.
+
+        Formulas are reduced, in the form of `chggen_kit.io.readers.canonical_formula`. Benchmarks on known compounds
+        use it to keep clear of the training set.
+        """
+        del formulas
+        return None

@@ -10,7 +10,7 @@ _SAMPLER_OPTIONS = "chggen_kit.samplers.options:SamplerOptions"
 
 @hookimpl
 def chggen_kit_register_samplers(register: Register) -> None:
-    """Register the samplers that run over any score model, and the random baseline."""
+    """Register the samplers that run over any score model, and the baselines without one."""
     register(
         "predictor-corrector",
         "chggen_kit.samplers.predictor_corrector:build",
@@ -40,6 +40,12 @@ def chggen_kit_register_samplers(register: Register) -> None:
         "chggen_kit.samplers.random_placement:build",
         options="chggen_kit.samplers.random_placement:RandomOptions",
         summary="Baseline: random positions at a minimum distance, no model",
+    )
+    register(
+        "voronoi",
+        "chggen_kit.samplers.voronoi:build",
+        options="chggen_kit.samplers.voronoi:VoronoiOptions",
+        summary="Baseline: voids between the atoms that are there, larger ones more often, no model",
     )
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from chggen_kit.errors import PluginError
 from chggen_kit.interfaces.processes import FieldDraws, KernelOptions, NoiseProcess, Scope, Step
 from chggen_kit.processes.langevin import jump_times, langevin_step_size, slide_onto
-from chggen_kit.torus import to_fractional, wrap
+from chggen_kit.torus import to_cartesian, to_fractional, wrap, wrapped_normal_score
 
 
 class TorusVE(NoiseProcess):
@@ -96,6 +96,15 @@ class TorusVE(NoiseProcess):
     def marginal_std(self, step: Step) -> float:
         """The target's time itself, in Å."""
         return step.s
+
+    def denoising_target(self, x0: Tensor, x: Tensor, step: Step) -> Tensor | None:
+        """Sigma times the score of the wrapped normal around x0, exact at any noise; None at the clean level."""
+        if step.level_is_clean:
+            return None
+        lattice, context = step.fields["lattice"], step.context
+        displacement = to_cartesian(x - x0, lattice, context.crystal_index)
+        sigma = torch.full((context.n_crystals,), step.t, dtype=x.dtype, device=x.device)
+        return step.t * wrapped_normal_score(displacement, lattice, context.crystal_index, sigma)
 
     def wrap(self, x: Tensor) -> Tensor:
         return wrap(x)

@@ -7,14 +7,8 @@ import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from chggen_kit.draws import Draws
-from chggen_kit.errors import InputError
-from chggen_kit.interfaces.sampler import Progress, Sampler, SampleResult, SamplingTask
-from chggen_kit.interfaces.score_model import ScoreModel
-from chggen_kit.state import CrystalBatch
+from chggen_kit.samplers.placement import NO_ROOM, Array, SequentialPlacement
 from chggen_kit.torus import heights
-
-Array = npt.NDArray[np.float64]
 
 
 class RandomOptions(BaseModel):
@@ -27,7 +21,7 @@ class RandomOptions(BaseModel):
     restarts: int = Field(20, ge=0, description="fresh arrangements tried before the crystal is given up (no-room)")
 
 
-class RandomPlacement(Sampler):
+class RandomPlacement(SequentialPlacement):
     """Random sequential addition with a minimum distance, without a score model.
 
     Atoms whose coordinates are unknown are placed one after another, uniformly over the cell; a position closer than
@@ -36,37 +30,10 @@ class RandomPlacement(Sampler):
     the template and not judged.
     """
 
-    needs_model = False
+    title = "random"
 
     def __init__(self, options: RandomOptions) -> None:
         self.options = options
-
-    def sample(
-        self, model: ScoreModel | None, task: SamplingTask, *, seed: int, progress: Progress | None = None
-    ) -> SampleResult:
-        del model
-        templates, known = task.templates, task.known
-        if not (bool(known.species.all()) and bool(known.lattice.all())):
-            raise InputError(
-                "The random sampler places atoms of known species in a known cell; the mask leaves them open."
-            )
-        draws = Draws(seed, task.ids, templates.num_atoms.tolist())
-        bounds = templates.offsets.tolist()
-        placed, reasons = [], []
-        for crystal in range(templates.n_crystals):
-            rows = slice(bounds[crystal], bounds[crystal + 1])
-            coords, reason = self._place(
-                templates.frac_coords[rows].double().numpy(),
-                templates.lattice[crystal].double().numpy(),
-                known.frac_coords[rows].numpy(),
-                draws.generator(crystal, 0, 0, "frac_coords", "placement"),
-            )
-            placed.append(torch.from_numpy(coords))
-            reasons.append(reason)
-            if progress is not None:
-                progress.update(crystal + 1, templates.n_crystals)
-        crystals = CrystalBatch(torch.cat(placed), templates.lattice.double(), templates.species, templates.num_atoms)
-        return SampleResult(crystals, tuple(reasons), network_calls=0)
 
     def _place(
         self, frac: Array, lattice: Array, given: npt.NDArray[np.bool_], generator: np.random.Generator
@@ -86,7 +53,7 @@ class RandomPlacement(Sampler):
                 present.append(atom)
             else:
                 return coords, None
-        return coords, "no-room"
+        return coords, NO_ROOM
 
     def _is_free(
         self, candidates: Array, others: Array, lattice: Array, images: npt.NDArray[np.int64]

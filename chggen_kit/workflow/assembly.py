@@ -141,14 +141,20 @@ def describe_parts(parts: Parts) -> dict[str, Any]:
     return described
 
 
-def versions(config: GenerateConfig | InpaintConfig, parts: Parts, registry: Registry) -> dict[str, str]:
-    """Versions of Python, of the libraries that results depend on, of the kit, and of the plug-ins' distributions."""
+def library_versions() -> dict[str, str]:
+    """Versions of Python, of the libraries that results depend on, and of the kit."""
     found = {"python": platform.python_version(), "chggen-kit": __version__}
     for library in _LIBRARIES:
         try:
             found[library] = version(library)
         except PackageNotFoundError:  # an import without installed metadata, e.g. from a source tree
             found[library] = "unknown"
+    return found
+
+
+def versions(config: GenerateConfig | InpaintConfig, parts: Parts, registry: Registry) -> dict[str, str]:
+    """Versions of Python, of the libraries that results depend on, of the kit, and of the plug-ins' distributions."""
+    found = library_versions()
     used = [("sampler", config.sampler)]
     if parts.model is not None:
         used.append(("score-model", config.backend))

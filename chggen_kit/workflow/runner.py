@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
+from pydantic import BaseModel
 
 from chggen_kit.interfaces import Progress
 from chggen_kit.progress import ProgressReporter
-from chggen_kit.workflow.records import HostRecord, Record
 from chggen_kit.workflow.rundir import RunDirectory
 
-AnyRecord = TypeVar("AnyRecord", Record, HostRecord)
+AnyRecord = TypeVar("AnyRecord", bound=BaseModel)
 
 
 @contextmanager

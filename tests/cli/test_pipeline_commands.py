@@ -293,7 +293,7 @@ def test_help_is_written_without_loading_torch() -> None:
         "try: main(sys.argv[1:])\n"
         "finally: print('torch' in sys.modules, 'pymatgen' in sys.modules, file=sys.stderr)"
     )
-    for verb in ("generate", "inpaint", "relax", "refine", "export"):
+    for verb in ("generate", "inpaint", "relax", "refine", "export", "evaluate"):
         command = [sys.executable, "-c", code, verb, "--help"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
         assert done.returncode == 0, done.stderr

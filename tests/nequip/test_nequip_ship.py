@@ -27,3 +27,20 @@ def test_limits_follow_from_architecture_and_errors(script: ModuleType) -> None:
     assert "at most 9 atoms" in text
     assert "At 2.0 Å of noise" in text
     assert "At 2.0" not in " ".join(script.limit_sentences({"cutoff": 5.0, "layers": 2}, 9, {"2.0": 0.5}))
+
+
+def test_the_cards_numbers_are_those_of_the_evaluation(script: ModuleType) -> None:
+    error = {"value": 0.25914, "low": 0.24581, "high": 0.27299, "systems": 9}
+    report = {
+        "facts": {"split": "test"},
+        "crystals": 9,
+        "atoms": 40,
+        "relative_errors": {"frac_coords": {"all": {"0.1": error}, "oxide": {}}},
+    }
+    assert script.metrics_of(report) == {
+        "split": "test",
+        "rows": 9,
+        "atoms": 40,
+        "relative_errors": {"0.1": 0.25914},
+        "intervals_95": {"0.1": [0.24581, 0.27299]},
+    }

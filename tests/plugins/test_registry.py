@@ -245,6 +245,7 @@ def test_built_ins_are_registered_through_their_entry_point() -> None:
         ("sampler", "replace"),
         ("sampler", "clean-host"),
         ("sampler", "random"),
+        ("sampler", "voronoi"),
         ("host-refiner", "ladder"),
         ("relaxer", "fire"),
         ("relaxer", "ase-fire"),

@@ -166,6 +166,23 @@ def test_align_is_exact_for_one_known_atom_and_leaves_directionless_cases() -> N
     assert torch.allclose(PAPER_RANGE.align(opposite, far, torch.tensor([True, True]), step), opposite)
 
 
+@pytest.mark.parametrize(("edge", "sigma"), [(400.0, 0.5), (4.0, 0.3), (4.0, 3.0)])
+def test_the_denoising_target_is_sigma_times_the_wrapped_score(edge: float, sigma: float) -> None:
+    """By differences of the log density of the wrapped normal, which is a sum over images."""
+    fields = _fields(1, 5, edge=edge)
+    x0, step = fields["frac_coords"], Step((sigma, 0.0), 0, 0, fields)
+    x = PAPER_RANGE.forward_marginal(x0, step, _draws(fields, 1))
+    target = PAPER_RANGE.denoising_target(x0, x, step)
+    assert target is not None
+    images = edge * torch.cartesian_prod(*[torch.arange(-6.0, 7.0, dtype=torch.float64)] * 3)
+    offset = (edge * (x - x0 - (x - x0).round())).requires_grad_()
+    distances = (offset[:, None] + (images[None] if edge < 100 else 0 * images[None, :1])).square().sum(dim=-1)
+    log_density = torch.logsumexp(-distances / (2 * sigma**2), dim=1)
+    (score,) = torch.autograd.grad(log_density.sum(), offset)
+    assert torch.allclose(target, sigma * score, rtol=1e-6, atol=1e-9)
+    assert PAPER_RANGE.denoising_target(x0, x0, Step((sigma, 0.0), 1, 1, fields)) is None
+
+
 def test_specs_rebuild_processes() -> None:
     for process in (PAPER_RANGE, Fixed("atom"), Fixed("crystal")):
         again = from_spec(to_spec(process))
