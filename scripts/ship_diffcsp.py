@@ -1,6 +1,6 @@
 """Put a trained DiffCSP checkpoint into the package, with its model card.
 
-python scripts/ship_diffcsp.py RUN_DIRECTORY MEASURED.json --minutes 45 [--sampling steps=250] [--status "..."]
+python scripts/ship_diffcsp.py RUN_DIRECTORY MEASURED.json --minutes 45 [--sampling steps=250] [--start-below 980]
 
 RUN_DIRECTORY is what `chggen train diffcsp --out` wrote. MEASURED.json is a JSON object with `metrics` (name to number)
 and `metrics_command`, the command that gave them.
@@ -68,6 +68,7 @@ def limit_sentences(kind: str, max_atoms: int) -> list[str]:
 @click.option("--minutes", type=int, required=True, help="Training time, one CPU core.")
 @click.option("--precision", default="32-true", show_default=True, help="Precision of the training, Lightning's name.")
 @click.option("--sampling", multiple=True, metavar="NAME=NUMBER", help="Sampler options that suit the checkpoint.")
+@click.option("--start-below", type=int, default=None, help="Noisiest time to sample from [T].")
 @click.option("--source", default="", help="Where the structures come from, instead of what the rows say.")
 @click.option("--status", default="", help="A remark for the card.")
 @click.option("--target", type=click.Path(path_type=Path), default=SHIPPED, help="Instead of the package's own file.")
@@ -77,6 +78,7 @@ def main(
     minutes: int,
     precision: str,
     sampling: tuple[str, ...],
+    start_below: int | None,
     source: str,
     status: str,
     target: Path,
@@ -95,6 +97,7 @@ def main(
         "options": options,
         "step": steps["step"],
         "sampling_defaults": {name: json.loads(value) for name, _, value in (s.partition("=") for s in sampling)},
+        "start_below": start_below,
     }
     target.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(replace(checkpoint, facts=facts), target)
@@ -120,6 +123,7 @@ def main(
         },
         "settings": shipped.settings.to_dict(),
         "sampling_defaults": facts["sampling_defaults"],
+        "start_below": start_below,
         "validation": steps,
         "metrics": result["metrics"],
         "metrics_command": result["metrics_command"],

@@ -64,7 +64,7 @@ class DiffCSPScoreModel(ScoreModel):
     Args:
         checkpoint: the network and its schedules.
         device: where the network is.
-        start_below: noisiest time of the grids; None for T.
+        start_below: noisiest time of the grids; None for what the checkpoint was shipped with, else T.
         largest_entry: what counts as a cell, or species, that blew up.
 
     Raises:
@@ -83,10 +83,10 @@ class DiffCSPScoreModel(ScoreModel):
         self._network = checkpoint.network.eval().requires_grad_(requires_grad=False)
         self._device = torch.device(device)
         self._pairs = PairCache()
-        self._top = settings.timesteps if start_below is None else start_below
+        self._top = start_below or checkpoint.facts.get("start_below") or settings.timesteps
         if self._top > settings.timesteps:
             raise InputError(
-                f"start_below = {start_below} is above the noisiest time of {checkpoint.name}, {settings.timesteps}."
+                f"start_below = {self._top} is above the noisiest time of {checkpoint.name}, {settings.timesteps}."
             )
         self._processes = _processes(checkpoint, largest_entry)
         diffused = tuple(name for name in FIELD_NAMES if self._processes[name].moves)

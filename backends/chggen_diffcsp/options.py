@@ -22,7 +22,8 @@ class DiffCSPOptions(BaseModel):
         default=None,
         ge=2,
         description="Start at this time instead of the noisiest one, T. The first step from T = 1000 multiplies every "
-        "error of the cell by 100; 990 avoids that, with the same prior to 1 part in 4000. [T, as published]",
+        "error of the cell by 100; 990 avoids that, with the same prior to 1 part in 4000. [T, as published, or what "
+        "the checkpoint was shipped with]",
     )
     largest_entry: float = Field(
         default=1e4,

@@ -12,6 +12,7 @@ import torch
 from click.testing import CliRunner
 
 from chggen_diffcsp.checkpoint import load_checkpoint
+from chggen_diffcsp.model import DiffCSPScoreModel
 from chggen_diffcsp.train_command import command
 from chggen_kit.state import CrystalBatch
 from chggen_kit.testing.crystals import rocksalt
@@ -45,7 +46,18 @@ def test_a_run_becomes_a_checkpoint_with_its_card(tmp_path: Path, script: Module
     measured = tmp_path / "measured.json"
     measured.write_text(json.dumps({"metrics": {"match rate": 0.25}, "metrics_command": "chggen evaluate"}))
     target = tmp_path / "package" / "mine.safetensors"
-    words = [str(run), str(measured), "--minutes", "3", "--sampling", "steps=50", "--target", str(target)]
+    words = [
+        str(run),
+        str(measured),
+        "--minutes",
+        "3",
+        "--sampling",
+        "steps=50",
+        "--start-below",
+        "900",
+        "--target",
+        str(target),
+    ]
     result = CliRunner().invoke(script.main, words, catch_exceptions=False)
     assert result.exit_code == 0, result.output
 
@@ -54,6 +66,8 @@ def test_a_run_becomes_a_checkpoint_with_its_card(tmp_path: Path, script: Module
     assert shipped.settings == trained.settings
     assert shipped.facts["elements"] == [17, 37]
     assert shipped.facts["sampling_defaults"] == {"steps": 50}
+    assert DiffCSPScoreModel(shipped).times(5)[0] == 900
+    assert DiffCSPScoreModel(shipped, start_below=1000).times(5)[0] == 1000
     card = json.loads(target.with_suffix(".json").read_text())
     assert card["sha256"] == shipped.sha256
     assert card["training"]["steps"] == 2
