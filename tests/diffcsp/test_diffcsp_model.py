@@ -333,6 +333,7 @@ def test_the_correctors_step_is_the_published_one() -> None:
         assert 2 * defaults["snr"] ** 2 == pytest.approx(step_lr / 0.005**2)
         assert defaults["corrector_first"]
         assert defaults["corrector_steps"] == 1
+        assert defaults["corrector_moves"] == "all"
 
 
 class _Exploding(DiffCSPScoreModel):
