@@ -1,7 +1,8 @@
 """Symmetry success rates of one composition: python scripts/success_rates.py ZnP2S6 --out runs/rates.
 
-Runs the pipeline for every seed and force limit, with inpainting by the score model and with random placement in the
-same hosts, and prints a table with 95 % intervals (Wilson, a start counting as one draw). Finished runs are kept.
+Runs the pipeline with one backend (`--backend diffcsp`) for every seed and force limit, with inpainting by the score
+model and with random placement in the same hosts, and prints a table with 95 % intervals (Wilson, a start counting as
+one draw). Finished runs are kept.
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("formula")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--backend", default="nequip")
+    parser.add_argument("--checkpoint", type=Path, default=None, help="default: the one that the backend ships")
     parser.add_argument("-n", type=int, default=24, help="starts of each run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--fmax", type=float, nargs="+", default=[0.1, 0.02])
@@ -92,6 +95,8 @@ def main() -> None:
                     seed=seed,
                     fmax=fmax,
                     sampler=sampler,
+                    backend=arguments.backend,
+                    checkpoint=arguments.checkpoint,
                     out=arguments.out / f"{sampler}-seed{seed}-fmax{fmax}",
                 )
                 for seed in arguments.seeds
