@@ -16,6 +16,7 @@ def chggen_kit_register_score_models(register: Any) -> None:  # noqa: ANN401 (th
         options="chggen_nequip.options:NequipOptions",
         summary="In-house O(3)-equivariant network; diffuses coordinates, trained on Materials Project structures.",
         requires=("e3nn", "torch-geometric"),
+        default=True,
     )
 
 
