@@ -72,6 +72,7 @@ def _list(as_json: bool) -> None:
             "summary": e.summary,
             "missing": list(e.missing),
             "hint": e.hint,
+            "environment": e.origin.environment,
         }
         for e in registry.entries()
     ]
@@ -94,7 +95,8 @@ def _list(as_json: bool) -> None:
     table = _table("kind", "name", "version", "distribution", "status", "summary, or how to get it")
     for row in rows:
         cells = [row[c] for c in ("kind", "name", "version", "distribution", "status")]
-        cells.append(row["hint"] or row["summary"])
+        place = f"In {row['environment']}: " if row["environment"] else ""
+        cells.append(row["hint"] or f"{place}{row['summary']}")
         table.add_row(*(Text(str(c)) for c in cells), style="yellow" if row["missing"] else "")
     console.print(table)
     if broken:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from chggen_kit.errors import PluginError, unknown_name
+from chggen_kit.plugins.environments import Environment
 from chggen_kit.plugins.requirements import describe, mending_line, pip_line
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 Kind = Literal["score-model", "sampler", "host-refiner", "relaxer", "potential", "trainer"]
-Status = Literal["ok", "missing requirement"]
+Status = Literal["ok", "missing requirement", "isolated"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
+ISOLATED_KINDS: tuple[Kind, ...] = ("score-model", "potential")
+"""Kinds whose products can run in another environment."""
 INTERFACES: dict[Kind, str] = {
     "score-model": "chggen_kit.interfaces:ScoreModel",
     "sampler": "chggen_kit.interfaces:Sampler",
@@ -65,14 +68,16 @@ def load_import_string(text: str) -> Any:  # noqa: ANN401 - whatever the string 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a plug-in comes from."""
+    """Where a plug-in comes from, and the interpreter that it runs in where that is not this one."""
 
     distribution: str
     version: str
     entry_point: str
+    environment: str = ""
 
     def __str__(self) -> str:
-        return f"{self.distribution} {self.version}".strip()
+        place = f" in {self.environment}" if self.environment else ""
+        return f"{self.distribution} {self.version}".strip() + place
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,8 @@ class PluginEntry:
         origin: distribution, version and entry point.
         missing: requirements that are not met, each as pip writes it.
         default: registered as the one used where nothing is named.
+        requires: all its requirements, met or not.
+        environment: the other environment that it runs in; None for this one.
     """
 
     kind: Kind
@@ -119,6 +126,19 @@ class PluginEntry:
     origin: Origin
     missing: tuple[str, ...] = ()
     default: bool = False
+    requires: tuple[str, ...] = ()
+    environment: Environment | None = None
+
+    @classmethod
+    def elsewhere(cls, kind: Kind, name: str, environment: Environment) -> PluginEntry:
+        """A name that nothing here has registered, to be found among the plug-ins of `environment`."""
+        origin = Origin("a distribution", "", "", str(environment))
+        return cls(kind, canonical_name(name), _refuse, None, "", origin, environment=environment)
+
+    def placed(self, environment: Environment) -> PluginEntry:
+        """This entry, run in `environment`: what is missing here does not matter then."""
+        origin = replace(self.origin, environment=str(environment))
+        return replace(self, origin=origin, missing=(), environment=environment)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -141,6 +161,8 @@ class PluginEntry:
     @property
     def status(self) -> Status:
         """Whether it can be used here, as far as is known without importing it."""
+        if self.environment is not None:
+            return "isolated"
         return "missing requirement" if self.missing else "ok"
 
     @property
@@ -158,6 +180,11 @@ class PluginEntry:
             raise PluginError(
                 f"The {self.kind} {self.name!r} of {self.origin} needs {', '.join(self.missing)}, which this "
                 f"environment does not have. Install it with: {self.hint}"
+                + (
+                    f". Or give it an environment of its own: {self.name}@/path/to/environment"
+                    if self._isolable
+                    else ""
+                )
             )
         return self._load(self.factory, "factory")
 
@@ -190,3 +217,12 @@ class PluginEntry:
                 f"The {part} {what!r} of {self.kind} {self.name!r} ({self.origin}) cannot be imported: {describe(exc)}."
                 + (f" To mend it: {mend}." if mend else "")
             ) from exc
+
+
+def _refuse() -> None:
+    """Stand in for the factory of a plug-in that is registered in another environment only.
+
+    Raises:
+        PluginError: always.
+    """
+    raise PluginError("This plug-in is registered in another environment: it cannot be made here.")

@@ -21,6 +21,7 @@ from chggen_kit.plugins.discovery import (
 )
 from chggen_kit.plugins.entry import (
     INTERFACES,
+    ISOLATED_KINDS,
     KINDS,
     BrokenPlugin,
     Kind,
@@ -31,6 +32,7 @@ from chggen_kit.plugins.entry import (
     hook_name,
     load_import_string,
 )
+from chggen_kit.plugins.environments import Environment, find_environment, read_environments, split_name
 from chggen_kit.plugins.options import validate_options
 from chggen_kit.plugins.requirements import describe, mending_line, unmet
 
@@ -105,14 +107,47 @@ class Registry:
             raise PluginError("\n".join(str(b) for b in self.broken)) from self.broken[0].error
 
     def entries(self, kind: str | None = None) -> list[PluginEntry]:
-        """All entries, or those of one kind, by kind and name."""
+        """All entries, or those of one kind, by kind and name; placed where the table of environments has their name.
+
+        Raises:
+            InputError: when the table cannot be read.
+        """
         wanted = KINDS if kind is None else (canonical_kind(kind),)
-        return sorted(
-            (e for e in self._entries.values() if e.kind in wanted), key=lambda e: (KINDS.index(e.kind), e.name)
-        )
+        table = _environments()
+        placed = [
+            e.placed(table[e.name]) if e.kind in ISOLATED_KINDS and e.name in table else e
+            for e in self._entries.values()
+            if e.kind in wanted
+        ]
+        return sorted(placed, key=lambda e: (KINDS.index(e.kind), e.name))
 
     def get(self, kind: str, name: str) -> PluginEntry:
-        """The entry of one name.
+        """The entry of one name, bare or `NAME@WHERE`.
+
+        A score model or potential runs in the environment WHERE, or in the one that the table of environments has for
+        its name; it need not be known here then.
+
+        Raises:
+            PluginError: for an unknown name, with near matches, what is installed, and broken plug-ins if any; for an
+                unknown environment; for another kind than score models and potentials in an environment.
+            InputError: when the table of environments cannot be read.
+        """
+        canonical, (bare, where) = canonical_kind(kind), split_name(name)
+        if canonical not in ISOLATED_KINDS:
+            if where is not None:
+                raise PluginError(f"{name!r}: only score models and potentials run in another environment.")
+            return self.get_here(kind, name)
+        table = _environments()
+        if where is None and canonical_name(bare) in table:
+            where = canonical_name(bare)
+        if where is None:
+            return self.get_here(kind, name)
+        environment = find_environment(where, table)
+        entry = self._entries.get((canonical, canonical_name(bare)))
+        return entry.placed(environment) if entry else PluginEntry.elsewhere(canonical, bare, environment)
+
+    def get_here(self, kind: str, name: str) -> PluginEntry:
+        """The entry of one bare name, in this environment whatever the table says.
 
         Raises:
             PluginError: for an unknown name, with near matches, what is installed, and broken plug-ins if any.
@@ -123,8 +158,14 @@ class Registry:
         return entry
 
     def find(self, name: str) -> list[PluginEntry]:
-        """The entries of one name, of whatever kind; empty when there is none."""
-        return [e for e in self.entries() if e.name == canonical_name(name)]
+        """The entries of one name, bare or `NAME@WHERE`, of whatever kind; empty when none is registered here.
+
+        Raises:
+            PluginError: as `get`, for WHERE.
+        """
+        bare, where = split_name(name)
+        found = [e for e in self.entries() if e.name == canonical_name(bare)]
+        return found if where is None else [self.get(e.kind, name) for e in found if e.kind in ISOLATED_KINDS]
 
     def explain_unknown(self, name: str, kind: str | None = None) -> str:
         """Message for a name that is not registered."""
@@ -207,10 +248,24 @@ class Registry:
 
         Raises:
             PluginError: when the name is unknown, a requirement is missing, the plug-in cannot be imported, its factory
-                fails with an error of its own, or its product is not of its kind.
+                fails with an error of its own, its product is not of its kind, or its environment cannot be used.
             InputError: for options that its model refuses.
         """
         entry = self.get(kind, name)
+        if entry.environment is None:
+            return self.create_here(entry, options, **context)
+        from chggen_kit.isolated.create import create_isolated
+
+        own = [e.factory for e in self._entries.values() if e.origin.distribution == OWN_DISTRIBUTION]
+        packages = {f.partition(":")[0].partition(".")[0] for f in own if isinstance(f, str)}
+        return _checked(create_isolated(entry, options, packages), entry)
+
+    def create_here(self, entry: PluginEntry, options: OptionValues = None, **context: object) -> object:
+        """Make the product of `entry` in this environment, whatever the table of environments says.
+
+        Raises:
+            PluginError, InputError: as `create`.
+        """
         factory = entry.load_factory()
         model = validate_options(entry, options)
         try:
@@ -292,6 +347,7 @@ class _Collector:
                 self._origin,
                 unmet(requires, what),
                 default,
+                tuple(requires),
             )
         )
 
@@ -304,6 +360,10 @@ def _checked(product: object, entry: PluginEntry) -> object:
             f"{interface.__name__}. This is a fault of the plug-in: derive it from {INTERFACES[entry.kind]!r}."
         )
     return product
+
+
+def _environments() -> dict[str, Environment]:
+    return {canonical_name(name): environment for name, environment in read_environments().items()}
 
 
 def _may_provide(broken: BrokenPlugin, name: str) -> bool:
