@@ -34,8 +34,8 @@ class SharedPackages:
             return None
         return spec_from_file_location(
             name,
-            os.path.join(directory, "__init__.py"),
-            submodule_search_locations=[directory],  # noqa: PTH118 - light
+            directory + "/__init__.py",
+            submodule_search_locations=[directory],
         )
 
 

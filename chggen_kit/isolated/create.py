@@ -35,8 +35,7 @@ def create_isolated(
     what = f"{entry.kind} {entry.name!r}"
     if entry.environment is None:
         raise PluginError(f"No environment is named for the {what}.")
-    if hasattr(options, "model_dump"):
-        options = options.model_dump(mode="json", exclude_unset=True)
+    values = options if options is None or isinstance(options, Mapping) else options.model_dump(exclude_unset=True)
     described = _describe(entry) if entry.environment.kit == "shared" else None
     shared = set(packages) | ({_package(described["factory"])} if described else set())
     worker = Worker(entry.environment, what, sorted(shared - {"chggen_kit"}))
@@ -47,7 +46,7 @@ def create_isolated(
             protocol=PROTOCOL,
             kind=entry.kind,
             name=entry.name,
-            options=to_plain(dict(options or {})),
+            options=to_plain(values or {}),
             entry=described,
         )
         return (IsolatedPotential if entry.kind == "potential" else IsolatedScoreModel)(worker, facts)

@@ -177,14 +177,10 @@ class PluginEntry:
             PluginError: when a requirement is missing or the import fails.
         """
         if self.missing:
+            other = f". Or give it an environment of its own: {self.name}@/path/to/environment"
             raise PluginError(
                 f"The {self.kind} {self.name!r} of {self.origin} needs {', '.join(self.missing)}, which this "
-                f"environment does not have. Install it with: {self.hint}"
-                + (
-                    f". Or give it an environment of its own: {self.name}@/path/to/environment"
-                    if self._isolable
-                    else ""
-                )
+                f"environment does not have. Install it with: {self.hint}{other if self.kind in ISOLATED_KINDS else ''}"
             )
         return self._load(self.factory, "factory")
 

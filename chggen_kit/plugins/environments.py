@@ -148,19 +148,24 @@ def _from_file(path: Path) -> dict[str, Environment]:
 
 def _from_entry(name: str, entry: Any, path: Path) -> Environment:  # noqa: ANN401 - whatever the file holds
     what = f"The environment {name!r} of {path}"
-    fields = {"python": entry} if isinstance(entry, str) else entry
+    fields: Any = {"python": entry} if isinstance(entry, str) else entry
     if not isinstance(fields, Mapping) or not isinstance(fields.get("python"), str):
         raise InputError(f'{what} names no interpreter: write {name} = "/path/to/python".')
     for key in fields:
         if key not in _KEYS:
             raise InputError(f"{what}: {unknown_name('key', key, _KEYS)}")
-    limits = {key: fields.get(key, 600.0) for key in ("timeout_s", "start_timeout_s")}
-    for key, value in limits.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-            raise InputError(f"{what}: {key} is {value!r}; it is a number of seconds above 0.")
+    timeout_s, start_timeout_s = (
+        _seconds(fields.get(key, 600.0), f"{what}: {key}") for key in ("timeout_s", "start_timeout_s")
+    )
     kit = fields.get("kit", "shared")
     if kit not in get_args(KitSource):
         raise InputError(f"{what}: {unknown_name('value of kit', str(kit), get_args(KitSource))}")
     # A relative path belongs to the file that names it, wherever the command is run.
     python = _interpreter(path.absolute().parent / Path(fields["python"]).expanduser())
-    return Environment(python, limits["timeout_s"], limits["start_timeout_s"], kit, source=str(path))
+    return Environment(python, timeout_s, start_timeout_s, kit, source=str(path))
+
+
+def _seconds(value: Any, what: str) -> float:  # noqa: ANN401 - whatever the file holds
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise InputError(f"{what} is {value!r}; it is a number of seconds above 0.")
+    return float(value)

@@ -1,0 +1,1 @@
+"""Any ASE calculator as a potential. Imports nothing heavy: see `plugin`."""

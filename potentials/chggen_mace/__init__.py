@@ -1,0 +1,1 @@
+"""MACE as a potential. Imports nothing heavy: see `plugin`."""

@@ -1,0 +1,1 @@
+"""SevenNet as a potential. Imports nothing heavy: see `plugin`."""
