@@ -21,6 +21,8 @@ class PotentialInfo:
         cutoff_A: longest interaction range of one layer in Å.
         max_atoms_per_batch: the largest batch, in atoms, that `evaluate` should be given (memory law).
         licence: licence of the weights.
+        mirror_invariant: whether a mirror image has the same energy, as it must have in nature; False for networks that
+            are built for proper rotations only.
     """
 
     name: str
@@ -29,6 +31,7 @@ class PotentialInfo:
     cutoff_A: float
     max_atoms_per_batch: int
     licence: str
+    mirror_invariant: bool = True
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ def load(options: SevennetOptions) -> SevennetPotential:
 
     try:
         # The weights are a file of the wheel, as trusted as its code; no other file can be named.
-        model = load_checkpoint(options.weights).build_model()
+        checkpoint = load_checkpoint(options.weights)
+        model = checkpoint.build_model()
     except Exception as error:  # sevenn raises and asserts all sorts of things
         version = importlib.metadata.version("sevenn")
         raise CheckpointError(
@@ -54,7 +55,7 @@ def load(options: SevennetOptions) -> SevennetPotential:
         model.to(options.device)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA raises AssertionError
         raise InputError(f"SevenNet cannot run on device {options.device!r}: {error}. Use 'cpu'.") from error
-    return SevennetPotential(model, options)
+    return SevennetPotential(model, options, mirror_invariant=bool(checkpoint.config["is_parity"]))
 
 
 class SevennetPotential(EdgePotential):
@@ -62,9 +63,20 @@ class SevennetPotential(EdgePotential):
 
     Energies are sums over the atoms in float64, which keeps digits that a sum in float32 loses. A crystal gets NaN as
     `EdgePotential` says.
+
+    Args:
+        model: a `sevenn.nn.sequential.AtomGraphSequential`.
+        options: what it was loaded from.
+        mirror_invariant: whether the network is equivariant under improper rotations.
     """
 
-    def __init__(self, model: Any, options: SevennetOptions) -> None:  # noqa: ANN401 - sevenn has no type information
+    def __init__(
+        self,
+        model: Any,  # noqa: ANN401 - sevenn has no type information
+        options: SevennetOptions,
+        *,
+        mirror_invariant: bool,
+    ) -> None:
         model.set_is_batch_data(True)
         self._model = model.requires_grad_(requires_grad=False).eval()
         self._device = torch.device(options.device)
@@ -77,6 +89,7 @@ class SevennetPotential(EdgePotential):
             cutoff_A=float(model.cutoff),
             max_atoms_per_batch=_MAX_ATOMS_PER_BATCH[options.weights][self._device.type == "cuda"],
             licence="MIT",
+            mirror_invariant=mirror_invariant,
         )
 
     @property

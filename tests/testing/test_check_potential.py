@@ -104,6 +104,12 @@ class LeftHandedVolume(Wrapped):
         return replace(result, stresses=result.stresses * handedness[:, None, None])
 
 
+class Declared(LeftHandedVolume):
+    @property
+    def info(self) -> PotentialInfo:
+        return replace(super().info, mirror_invariant=False)
+
+
 class NanSpreads(Wrapped):
     def evaluate(self, batch: CrystalBatch) -> Evaluation:
         result = super().evaluate(batch)
@@ -151,6 +157,11 @@ def test_each_fault_is_caught(broken: type[Potential], law: str) -> None:
     assert law in {result.law for result in report.failures}, report.table()
     with pytest.raises(PluginError, match=law):
         report.raise_if_failed()
+
+
+def test_mirror_images_may_differ_where_that_is_declared() -> None:
+    report = check_potential(Declared())
+    assert {result.law for result in report.failures}.isdisjoint({"reflection"}), report.table()
 
 
 def test_errors_of_the_potential_are_findings() -> None:
