@@ -26,6 +26,13 @@ def _own_plugins_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHGGEN_PLUGINS", ",".join(own))
 
 
+@pytest.fixture(autouse=True)
+def _own_environment_only(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the user's table of environments out, by which any plug-in could run somewhere else."""
+    monkeypatch.delenv("CHGGEN_ENVIRONMENTS", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-configuration"))
+
+
 @pytest.fixture
 def no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Load no entry point at all."""

@@ -1,8 +1,8 @@
 """First thing that runs in the other interpreter: puts the pipes out of reach of everybody else, and finds the kit.
 
 It is started by its path, needs nothing but the standard library, and must be readable by old versions of Python. The
-one argument is JSON: `{"kit": "shared" or "installed", "packages": {name: directory}}`; shared packages are imported
-from the directories given, whatever else is installed.
+one argument is JSON: `{"kit": "shared" or "installed", "packages": {name: file}}`; shared packages (or modules) are
+imported from the files given (`__init__.py` of a package), whatever else is installed.
 """
 
 import sys
@@ -21,21 +21,20 @@ MINIMUM = (3, 11)
 
 
 class SharedPackages:
-    """Finder of the named top-level packages; their submodules are found through them."""
+    """Finder of the named top-level packages and modules; submodules are found through their packages."""
 
-    def __init__(self, directories: "dict[str, str]") -> None:
-        self.directories = directories
+    def __init__(self, files: "dict[str, str]") -> None:
+        self.files = files
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> "ModuleSpec | None":
         """Where `name` is, if it is one of ours."""
         del path, target
-        directory = self.directories.get(name)
-        if directory is None:
+        file = self.files.get(name)
+        if file is None:
             return None
+        folder, base = os.path.split(file)
         return spec_from_file_location(
-            name,
-            directory + "/__init__.py",
-            submodule_search_locations=[directory],
+            name, file, submodule_search_locations=[folder] if base == "__init__.py" else None
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
+import importlib.util
 import json
 import logging
 import os
@@ -57,7 +57,7 @@ class Worker:
         self._released: deque[int] = deque()
         self._count = 0
         self._ended = ""
-        shared = {name: _directory(name) for name in ("chggen_kit", *packages)}
+        shared = {name: _source(name) for name in ("chggen_kit", *packages)}
         setup = json.dumps({"kit": environment.kit, "packages": shared if environment.kit == "shared" else {}})
         bootstrap = Path(__file__).with_name("bootstrap.py")
         variables = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
@@ -201,8 +201,8 @@ class Worker:
         return "\n".join(["", "The end of its log:", *lines]) if lines else ""
 
 
-def _directory(package: str) -> str:
-    """Directory of a top-level package; only the kit's own, light parents are imported for it.
+def _source(package: str) -> str:
+    """File of a top-level package or module, which is not imported for it.
 
     Raises:
         PluginError: when there is no such package.
@@ -210,7 +210,7 @@ def _directory(package: str) -> str:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise PluginError(f"The source of the package {package!r} cannot be found, so no other environment can use it.")
-    return str(Path(spec.origin).parent)
+    return spec.origin
 
 
 def _write(process: subprocess.Popen[bytes], frame: bytes) -> None:
