@@ -74,7 +74,7 @@ def test_a_frame_must_be_given() -> None:
     [
         ("no_such_package:Class", {}, "cannot be imported"),
         ("ase.calculators.emt:EMTT", {}, "cannot be imported"),
-        ("ase.calculators.emt:EMT", {"arguments": {"nothing": 1}}, r"cannot be made with \{'nothing': 1\}"),
+        ("collections:Counter.fromkeys", {"arguments": {"a": 1}}, r"cannot be made with \{'a': 1\}"),
         ("builtins:dict", {}, "gives a dict, which is no ASE calculator"),
         ("ase.calculators.emt:EMT", {"elements": ("Cu", "Xx")}, "Unknown element 'Xx'"),
     ],

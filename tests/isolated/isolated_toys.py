@@ -47,7 +47,7 @@ class Toy(Potential):
         if self.fault == "leave":
             os._exit(7)
         if self.fault == "hang":
-            time.sleep(60)
+            time.sleep(600)
         if batch.n_crystals == RAISE:
             raise ZeroDivisionError("nobody is told to catch this")
         if batch.n_crystals == MEMORY:
