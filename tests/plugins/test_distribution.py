@@ -14,7 +14,9 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-@pytest.mark.parametrize("package", ["chggen_kit", "potentials/chggen_chgnet"])
+@pytest.mark.parametrize(
+    "package", ["chggen_kit", *(f"potentials/chggen_{name}" for name in ("chgnet", "sevennet", "mace", "ase"))]
+)
 def test_packages_say_that_they_are_typed(package: str) -> None:
     assert (ROOT / package / "py.typed").is_file()
 
