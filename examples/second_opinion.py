@@ -1,7 +1,7 @@
 r"""Ask several potentials, each in an environment of its own if need be, about the same crystals in one run.
 
-python examples/second_opinion.py -p chgnet -p sevennet@/envs/sevennet \\
-        -p mace@/envs/mace model=small.model trust_pickle=true energy_frame=unknown
+python examples/second_opinion.py -p chgnet -p sevennet@/envs/sevennet \
+    -p mace@/envs/mace model=small.model trust_pickle=true energy_frame=unknown
 """
 
 from __future__ import annotations
