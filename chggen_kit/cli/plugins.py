@@ -116,6 +116,7 @@ def _describe(registry: Registry, entry: PluginEntry, load: bool) -> dict[str, A
         "distribution": entry.origin.distribution,
         "version": entry.origin.version,
         "entry_point": entry.origin.entry_point,
+        "environment": entry.origin.environment,
         "status": entry.status,
         "hint": entry.hint,
         "options": [],
@@ -135,7 +136,7 @@ def _describe(registry: Registry, entry: PluginEntry, load: bool) -> dict[str, A
     attribute = _INFO_ATTRIBUTE.get(entry.kind)
     if load and attribute:
         try:
-            facts["capabilities"] = _fields(getattr(registry.create(entry.kind, entry.name), attribute))
+            facts["capabilities"] = _fields(getattr(registry.create_entry(entry), attribute))
         except ChggenError as exc:
             facts["capabilities_problem"] = str(exc)
     return facts
@@ -154,6 +155,8 @@ def _print_entry(facts: Mapping[str, Any]) -> None:
         _say(console, f"  {facts['summary']}")
     source = f"{facts['distribution']} {facts['version']}".strip()
     _say(console, f"  from {source}, entry point {facts['entry_point']}; {facts['status']}")
+    if facts["environment"]:
+        _say(console, f"  runs in {facts['environment']}")
     if facts["options_problem"]:
         _say(console, f"  options: {facts['options_problem']}")
     elif facts["kind"] == "trainer":

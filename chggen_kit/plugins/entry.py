@@ -132,7 +132,7 @@ class PluginEntry:
     @classmethod
     def elsewhere(cls, kind: Kind, name: str, environment: Environment) -> PluginEntry:
         """A name that nothing here has registered, to be found among the plug-ins of `environment`."""
-        origin = Origin("a distribution", "", "", str(environment))
+        origin = Origin("distribution not known here", "", "not known here", str(environment))
         return cls(kind, canonical_name(name), _refuse, None, "", origin, environment=environment)
 
     def placed(self, environment: Environment) -> PluginEntry:

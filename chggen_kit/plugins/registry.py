@@ -251,7 +251,14 @@ class Registry:
                 fails with an error of its own, its product is not of its kind, or its environment cannot be used.
             InputError: for options that its model refuses.
         """
-        entry = self.get(kind, name)
+        return self.create_entry(self.get(kind, name), options, **context)
+
+    def create_entry(self, entry: PluginEntry, options: OptionValues = None, **context: object) -> object:
+        """Make the product of `entry`, as `get` gave it, in its environment.
+
+        Raises:
+            PluginError, InputError: as `create`.
+        """
         if entry.environment is None:
             return self.create_here(entry, options, **context)
         from chggen_kit.isolated.create import create_isolated

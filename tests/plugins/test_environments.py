@@ -131,3 +131,9 @@ def test_the_list_tells_where_a_plugin_runs() -> None:
     (line,) = [part for part in result.output.splitlines() if " chgnet " in part]
     assert "isolated" in line
     assert "In /some/python: CHGNet" in line
+
+
+def test_a_plugin_elsewhere_is_shown_from_there() -> None:
+    result = CliRunner().invoke(cli, ["plugins", "show", f"chgnet@{sys.executable}"])
+    assert f"runs in {sys.executable}" in result.output
+    assert "energy_frame: mp2020-corrected" in result.output
