@@ -234,10 +234,11 @@ def _read_frames(stdout: IO[bytes], frames: queue.SimpleQueue[Frame | BaseExcept
 
     first = True
     try:
-        while True:
-            frames.put(unpack(read, after_noise=first))
-            first = False
-    except (OSError, ValueError):  # closed on this side
+        with stdout:
+            while True:
+                frames.put(unpack(read, after_noise=first))
+                first = False
+    except OSError:
         frames.put(EOFError())
     except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
         frames.put(error)
@@ -246,7 +247,7 @@ def _read_frames(stdout: IO[bytes], frames: queue.SimpleQueue[Frame | BaseExcept
 def _drain(stderr: IO[bytes], tail: deque[str], what: str) -> None:
     """Keep the last lines of the log, and pass all on to the logger."""
     rest = b""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError), stderr:
         while part := stderr.read(1 << 16):
             *lines, rest = (rest + part).replace(b"\r", b"\n").split(b"\n")
             for line in filter(None, (raw.decode(errors="replace").rstrip() for raw in lines)):

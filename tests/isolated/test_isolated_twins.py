@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
-from chggen_kit.errors import InputError
+import chggen_kit
+from chggen_kit.errors import InputError, PluginError
 from chggen_kit.interfaces import Potential, SamplingTask, ScoreModel
 from chggen_kit.plugins import Registry, get_registry
 from chggen_kit.state import CrystalBatch, Known
@@ -114,6 +119,37 @@ def test_notes_of_two_batches_are_kept_apart_and_foreign_ones_refused(
     assert torch.equal(twin_model.decode(second).lattice, two.lattice)
     with pytest.raises(InputError, match="not encoded by"):
         twin_model.decode(model.encode(one, Known.coordinates_only(one)))
+
+
+def test_notes_are_forgotten_with_their_last_copy(twin_model: ScoreModel) -> None:
+    batch = rocksalt(12, 8, 4.2)
+    fields = twin_model.encode(batch, Known.coordinates_only(batch))
+    later = fields.updated(frac_coords=fields["frac_coords"] * 0.5)
+    stale = dict(vars(fields.context.private["isolated"]))
+    del fields
+    gc.collect()
+    assert twin_model.decode(later).n_atoms == 8, "a copy still holds them"
+    request = twin_model._request(later)  # type: ignore[attr-defined]  # isolated models have it
+    del later
+    gc.collect()
+    with pytest.raises(PluginError, match="their batch is gone"):
+        stale["worker"].request("decode", request[1], **request[0])
+
+
+def test_the_kit_that_is_installed_there_can_be_used(
+    here: Potential, crystals: CrystalBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    ask = "import chggen_kit; print(chggen_kit.__file__)"
+    installed = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", ask], env=variables, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    if installed.stdout.strip() != chggen_kit.__file__:
+        pytest.skip("the kit that is installed is not the source that is tested")
+    (tmp_path / "chggen.toml").write_text(f'[environments.own]\npython = "{sys.executable}"\nkit = "installed"\n')
+    monkeypatch.chdir(tmp_path)
+    twin = get_registry().create_potential("chgnet@own", {"weights": "r2scan"})
+    assert torch.equal(twin.evaluate(crystals).energies, here.evaluate(crystals).energies)
 
 
 def test_as_many_threads_as_here(here: Potential, twin: Potential, crystals: CrystalBatch) -> None:
