@@ -138,8 +138,9 @@ class Registry:
                 raise PluginError(f"{name!r}: only score models and potentials run in another environment.")
             return self.get_here(kind, name)
         table = _environments()
-        if where is None and canonical_name(bare) in table:
-            where = canonical_name(bare)
+        key = canonical_name(bare if where is None else where)
+        if key in table:
+            where = key
         if where is None:
             return self.get_here(kind, name)
         environment = find_environment(where, table)
