@@ -14,5 +14,5 @@ def chggen_kit_register_potentials(register: Register) -> None:
         "chggen_mace.potential:load",
         options="chggen_mace.options:MaceOptions",
         summary="MACE, from a model file or a released name; usually in an environment of its own (e3nn 0.4.4)",
-        requires=("mace-torch>=0.3.10",),
+        requires=("mace-torch>=0.3.16",),
     )

@@ -14,5 +14,5 @@ def chggen_kit_register_potentials(register: Register) -> None:
         "chggen_sevennet.potential:load",
         options="chggen_sevennet.options:SevennetOptions",
         summary="SevenNet-0, -l3i5 or -MF-0, weights from the sevenn wheel",
-        requires=("sevenn>=0.11",),
+        requires=("sevenn>=0.13",),
     )
