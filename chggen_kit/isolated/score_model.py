@@ -1,6 +1,6 @@
 """A score model that runs in another environment.
 
-Its noise processes are rebuilt here from their descriptions; `times`, `encode`, `decode` and `predict` cross the pipe.
+Its noise processes are rebuilt here from their descriptions; what it does with crystals crosses the pipe.
 The private notes that a model keeps in a batch's context may be anything, so they stay in the worker, and the context
 here holds a ticket for them; dropping the last copy of the ticket lets the worker forget them.
 """
@@ -8,7 +8,7 @@ here holds a ticket for them; dropping the last copy of the ticket lets the work
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -66,7 +66,7 @@ class IsolatedScoreModel(ScoreModel):
 
     def times(self, num_steps: int) -> Sequence[float]:
         answer, _ = self._worker.request("times", steps=num_steps)
-        return tuple(answer["times"])
+        return tuple(answer["value"])
 
     def encode(self, batch: CrystalBatch, known: Known) -> Fields:
         masks = {f"known.{name}": getattr(known, name) for name in FIELD_NAMES}
@@ -84,6 +84,10 @@ class IsolatedScoreModel(ScoreModel):
         header, tensors = self._request(fields)
         answer, result = self._worker.request("predict", {**tensors, "t": t}, **header)
         return _fields(answer["names"], result, fields.context)
+
+    def never_trained_on(self, formulas: Collection[str]) -> frozenset[str] | None:
+        answer, _ = self._worker.request("never-trained-on", formulas=sorted(formulas))
+        return None if answer["value"] is None else frozenset(answer["value"])
 
     def close(self) -> None:
         """End the worker; leaving the program, or dropping this object and its batches, does the same."""

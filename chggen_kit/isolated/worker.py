@@ -8,7 +8,7 @@ import queue
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -93,21 +93,17 @@ class _Server:
             torch.set_num_threads(header["threads"])
         for handle in header["release"]:
             self._contexts.pop(handle, None)
-        call = header["call"]
+        call, product = header["call"], self._product
         if call == "load":
             return self._load(header)
-        if isinstance(self._product, Potential) and call == "evaluate":
-            return self._evaluate(self._product, tensors)
-        if isinstance(self._product, ScoreModel):
-            if call == "times":
-                return {"times": [float(t) for t in self._product.times(int(header["steps"]))]}, {}
-            if call == "encode":
-                return self._encode(self._product, tensors)
-            if call == "decode":
-                return {}, _batch_tensors(self._product.decode(self._fields(header, tensors)))
-            if call == "predict":
-                return self._predict(self._product, header, tensors)
-        raise PluginError(f"This worker was asked for {call!r} of a {type(self._product).__name__}.")
+        if isinstance(product, Potential) and call == "evaluate":
+            return self._evaluate(product, tensors)
+        if isinstance(product, ScoreModel):
+            if call in _QUESTIONS:
+                return {"value": _QUESTIONS[call](product, header)}, {}
+            if call in _COMPUTATIONS:
+                return _COMPUTATIONS[call](self, product, header, tensors)
+        raise PluginError(f"This worker was asked for {call!r} of a {type(product).__name__}.")
 
     def _load(self, header: Mapping[str, Any]) -> Answer:
         if header["protocol"] != PROTOCOL:
@@ -128,7 +124,9 @@ class _Server:
         result = potential.evaluate(_batch(tensors))
         return {}, {"energies": result.energies, "forces": result.forces, "stresses": result.stresses}
 
-    def _encode(self, model: ScoreModel, tensors: Tensors) -> Answer:
+    def encode(self, model: ScoreModel, header: Mapping[str, Any], tensors: Tensors) -> Answer:
+        """The model's fields of a batch, and a handle for its notes."""
+        del header
         known = Known(*(tensors[f"known.{name}"] for name in ("frac_coords", "species", "lattice")))
         fields = model.encode(_batch(tensors), known)
         self._count += 1
@@ -149,7 +147,13 @@ class _Server:
             BatchContext(tensors["num_atoms"].to(device), tensors["crystal_index"].to(device), context.private),
         )
 
-    def _predict(self, model: ScoreModel, header: Mapping[str, Any], tensors: Tensors) -> Answer:
+    def decode(self, model: ScoreModel, header: Mapping[str, Any], tensors: Tensors) -> Answer:
+        """The crystals of fields."""
+        batch = model.decode(self._fields(header, tensors))
+        return {}, {name: getattr(batch, name) for name in _BATCH}
+
+    def predict(self, model: ScoreModel, header: Mapping[str, Any], tensors: Tensors) -> Answer:
+        """The network's output for fields."""
         fields = self._fields(header, tensors)
         with torch.no_grad():
             result = model.predict(fields, tensors["t"].to(fields.context.num_atoms.device))
@@ -175,8 +179,26 @@ def _create(header: Mapping[str, Any]) -> object:
 
 
 def _batch(tensors: Tensors) -> CrystalBatch:
-    return CrystalBatch(*(tensors[name] for name in ("frac_coords", "lattice", "species", "num_atoms")))
+    return CrystalBatch(*(tensors[name] for name in _BATCH))
 
 
-def _batch_tensors(batch: CrystalBatch) -> dict[str, Tensor]:
-    return {name: getattr(batch, name) for name in ("frac_coords", "lattice", "species", "num_atoms")}
+def _times(model: ScoreModel, header: Mapping[str, Any]) -> list[float]:
+    return [float(t) for t in model.times(int(header["steps"]))]
+
+
+def _never_trained_on(model: ScoreModel, header: Mapping[str, Any]) -> list[str] | None:
+    formulas = model.never_trained_on(header["formulas"])
+    return None if formulas is None else sorted(formulas)
+
+
+_BATCH = ("frac_coords", "lattice", "species", "num_atoms")
+_QUESTIONS: dict[str, Callable[[ScoreModel, Mapping[str, Any]], object]] = {
+    "times": _times,
+    "never-trained-on": _never_trained_on,
+}
+"""What is answered in plain JSON, with no tensor either way."""
+_COMPUTATIONS: dict[str, Callable[[_Server, ScoreModel, Mapping[str, Any], Tensors], Answer]] = {
+    "encode": _Server.encode,
+    "decode": _Server.decode,
+    "predict": _Server.predict,
+}

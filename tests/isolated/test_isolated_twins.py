@@ -81,6 +81,8 @@ def test_a_score_model_and_its_twin_are_equal(
 ) -> None:
     assert twin_model.capabilities == model.capabilities
     assert tuple(twin_model.times(20)) == tuple(model.times(20))
+    held_out = model.never_trained_on(["NaCl", "MgO", "Li3PS4", "ZnS"])
+    assert twin_model.never_trained_on(["NaCl", "MgO", "Li3PS4", "ZnS"]) == held_out
     assert {n: (p.kind, p.parameters()) for n, p in twin_model.processes.items()} == {
         n: (p.kind, p.parameters()) for n, p in model.processes.items()
     }
