@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -12,6 +13,7 @@ from chggen_kit.errors import ChggenError, PluginError
 
 Described = TypeVar("Described")
 _MARK = "__kind__"
+_TRACEBACK_LINES = 20
 
 
 def to_plain(value: Any) -> Any:  # noqa: ANN401 - any plain value
@@ -73,10 +75,11 @@ def from_description(kind: type[Described], plain: Mapping[str, Any]) -> Describ
 def error_to_plain(error: BaseException) -> dict[str, Any]:
     """What the other side needs to raise `error` again."""
     names = [cls.__name__ for cls in type(error).__mro__]
-    return {"types": names, "kit": isinstance(error, ChggenError), "message": str(error)}
+    lines = "".join(traceback.format_exception(error)).splitlines()[-_TRACEBACK_LINES:]
+    return {"types": names, "kit": isinstance(error, ChggenError), "message": str(error), "traceback": lines}
 
 
-def error_from_plain(plain: Mapping[str, Any], what: str, log: str) -> Exception:
+def error_from_plain(plain: Mapping[str, Any], what: str) -> Exception:
     """The error that `error_to_plain` wrote: the kit's own as they are, lack of memory as such, others explained."""
     names, message = list(plain["types"]), str(plain["message"])
     if plain["kit"]:
@@ -90,4 +93,5 @@ def error_from_plain(plain: Mapping[str, Any], what: str, log: str) -> Exception
         return torch.OutOfMemoryError(message)
     if "MemoryError" in names:
         return MemoryError(message)
-    return PluginError(f"The {what} failed with {names[0]}: {message}.{log}")
+    trace = "\n".join(f"  {line}" for line in plain["traceback"])
+    return PluginError(f"The {what} failed with {names[0]}: {message}. The end of its traceback:\n{trace}")

@@ -119,7 +119,7 @@ class Worker:
                 self._stop(f"it was ended by {type(error).__name__} during {call!r}.")
                 raise
         if "error" in answer:
-            raise error_from_plain(answer["error"], self.what, self._log())
+            raise error_from_plain(answer["error"], self.what)
         return answer["answer"], results
 
     def release(self, handle: int) -> None:

@@ -74,7 +74,7 @@ def test_what_the_package_prints_does_not_disturb(registry: Registry) -> None:
 
 def test_a_worker_goes_on_after_errors_and_leaves_no_process(registry: Registry) -> None:
     potential = toy(registry)
-    with pytest.raises(PluginError, match=r"(?s)ZeroDivisionError: nobody is told.*log:.*isolated_toys.py"):
+    with pytest.raises(PluginError, match=r"(?s)ZeroDivisionError: nobody is told.*traceback:.*isolated_toys.py"):
         potential.evaluate(COPPER.select([0] * isolated_toys.RAISE))
     with pytest.raises(MemoryError, match="too many atoms"):
         potential.evaluate(COPPER.select([0] * isolated_toys.MEMORY))

@@ -82,5 +82,5 @@ def test_a_description_of_another_version_is_refused() -> None:
 
 
 def test_lack_of_memory_on_a_device_is_told_apart() -> None:
-    error = error_from_plain(error_to_plain(torch.OutOfMemoryError("device is full")), "toy", "")
+    error = error_from_plain(error_to_plain(torch.OutOfMemoryError("device is full")), "toy")
     assert isinstance(error, torch.OutOfMemoryError)
