@@ -1,6 +1,6 @@
 """Put a trained nequip checkpoint into the package, with its model card.
 
-python scripts/ship_checkpoint.py RUN_DIRECTORY denoising.json [--status "..."]
+python scripts/ship_checkpoint.py RUN_DIRECTORY denoising.json --minutes 160 [--earlier "chggen train ..."]
 
 RUN_DIRECTORY is what `chggen train nequip --out` wrote, denoising.json what
 `chggen evaluate nequip --checkpoint RUN_DIRECTORY/checkpoint.safetensors --only denoising` did.
@@ -18,12 +18,15 @@ import click
 from chggen_kit.training.card import selection_sentence, source_sentence
 from chggen_nequip.checkpoint import load_checkpoint, save_checkpoint
 from chggen_nequip.model import SHIPPED
+from chggen_nequip.training import TrainingOptions
 
 LICENCE = "CC BY 4.0 (trained on Materials Project data)"
 LIMITS = (
     "Generates coordinates in a given cell with given species; it proposes neither cells nor compositions.",
     "It has no notion of charge or of long-range order.",
 )
+SHAPE = ("hidden", "layers", "cutoff", "product_channels")
+"""Parts of the architecture that the training command has options for."""
 METRICS_COMMAND = "chggen evaluate nequip --data structures.jsonl.gz --only denoising --out DIR"
 _BLIND = 0.85
 """Relative error above which a prediction is hardly better than zero."""
@@ -39,6 +42,29 @@ def metrics_of(report: dict[str, Any]) -> dict[str, Any]:
         "relative_errors": {level: error["value"] for level, error in errors.items()},
         "intervals_95": {level: [error["low"], error["high"]] for level, error in errors.items()},
     }
+
+
+def train_command(options: dict[str, Any], request: dict[str, Any], *, after_others: bool) -> str:
+    """The command that trains the same network on the same files."""
+    default = TrainingOptions().to_dict()
+    words = [f"--data {Path(path).name}" for path, _ in request["data"]]
+    words += ["--out RUN"] + (["--init-from EARLIER"] if after_others else [])
+    words += [f"--max-atoms {request['max_atoms']} --seed {options['seed']} --steps {options['steps']}"]
+    shape, usual = options["architecture"], default["architecture"]
+    words += [f"--{_word(name)} {_text(shape[name])}" for name in SHAPE if shape.get(name, usual[name]) != usual[name]]
+    rest = default.keys() - {"architecture", "seed", "steps", "warm_up", "clip"}
+    words += [
+        f"--{_word(name)} {options[name]}" for name in sorted(rest) if options.get(name, default[name]) != default[name]
+    ]
+    return f"chggen train nequip {' '.join(words)}"
+
+
+def _word(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _text(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def limit_sentences(architecture: dict[str, Any], max_atoms: int, errors: dict[str, float]) -> list[str]:
@@ -60,9 +86,10 @@ def limit_sentences(architecture: dict[str, Any], max_atoms: int, errors: dict[s
 @click.argument("run", type=click.Path(exists=True, path_type=Path))
 @click.argument("measured", type=click.Path(exists=True, path_type=Path))
 @click.option("--minutes", type=int, required=True, help="Training time, one CPU core.")
+@click.option("--earlier", multiple=True, help="Command of an earlier run that this one began from; in order.")
 @click.option("--source", default="", help="Where the structures come from, instead of what the rows say.")
 @click.option("--status", default="", help="A remark for the card.")
-def main(run: Path, measured: Path, minutes: int, source: str, status: str) -> None:
+def main(run: Path, measured: Path, minutes: int, earlier: tuple[str, ...], source: str, status: str) -> None:
     """Write weights, card.json and card.md into the package."""
     checkpoint = load_checkpoint(run / "checkpoint.safetensors")
     selection = json.loads((run / "data.json").read_text())
@@ -72,11 +99,7 @@ def main(run: Path, measured: Path, minutes: int, source: str, status: str) -> N
     facts = {"licence": LICENCE, "options": options, "step": steps, "crystals": checkpoint.facts["crystals"]}
     save_checkpoint(replace(checkpoint, facts=facts), SHIPPED)
     shipped = load_checkpoint(SHIPPED)
-    files = " ".join(f"--data {Path(path).name}" for path, _ in request["data"])
-    command = (
-        f"chggen train nequip {files} --out RUN --seed {options['seed']} --steps {options['steps']} "
-        f"--decay {options['decay']}"
-    )
+    commands = [*earlier, train_command(options, request, after_others=bool(earlier))]
     card: dict[str, Any] = {
         "name": SHIPPED.stem,
         "sha256": shipped.sha256,
@@ -89,7 +112,7 @@ def main(run: Path, measured: Path, minutes: int, source: str, status: str) -> N
             "left_out": selection["left_out"],
             "elements": len(shipped.elements),
         },
-        "training": {"command": command, "seed": options["seed"], "steps": steps, "core_minutes": minutes},
+        "training": {"commands": commands, "seed": options["seed"], "steps": steps, "core_minutes": minutes},
         "architecture": shipped.network.architecture.to_dict(),
         "noise_range_A": [shipped.sigma_min, shipped.sigma_max],
         "metrics": metrics,
@@ -120,8 +143,10 @@ def _markdown(card: dict[str, Any]) -> str:
         f"- Training set: {source['structures']:,} {source['source']}.",
         f"- Selection: {source['selection']}.",
         f"- Elements: {source['elements']}. Noise: {card['noise_range_A'][0]} to {card['noise_range_A'][1]} Å.",
-        f"- Training: `{training['command']}`; these are the averaged weights of step {training['steps']:,}, after",
-        f"  about {training['core_minutes']} minutes on one CPU core.",
+        "- Training, each run from the weights of the one before it:",
+        *(f"  - `{command}`" for command in training["commands"]),
+        f"- These are the averaged weights of step {training['steps']:,} of the last run, after about",
+        f"  {training['core_minutes']} minutes on one CPU core in all.",
         f"- Licence of the weights: {card['licence']}. Cite: A. Jain et al., APL Materials 1, 011002 (2013).",
         f"- SHA-256: `{card['sha256']}`",
         "",

@@ -8,6 +8,9 @@ from types import ModuleType
 
 import pytest
 
+from chggen_nequip.network import Architecture
+from chggen_nequip.training import TrainingOptions
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "ship_checkpoint.py"
 
 
@@ -44,3 +47,14 @@ def test_the_cards_numbers_are_those_of_the_evaluation(script: ModuleType) -> No
         "relative_errors": {"0.1": 0.25914},
         "intervals_95": {"0.1": [0.24581, 0.27299]},
     }
+
+
+def test_the_command_of_the_card_names_what_differs_from_the_defaults(script: ModuleType) -> None:
+    options = TrainingOptions(
+        architecture=Architecture(hidden=(8, 4), product_channels=3), seed=2, steps=70, weighting="level"
+    ).to_dict()
+    words = script.train_command(options, {"data": [["some/rows.jsonl", 7]], "max_atoms": 9}, after_others=True)
+    assert words == (
+        "chggen train nequip --data rows.jsonl --out RUN --init-from EARLIER --max-atoms 9 --seed 2 --steps 70 "
+        "--hidden 8,4 --product-channels 3 --weighting level"
+    )
