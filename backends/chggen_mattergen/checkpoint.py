@@ -74,10 +74,11 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     module = build_diffusion_module(read_config(config), config)
     _load_strictly(module, weights, path)
     module.eval().requires_grad_(requires_grad=False)
-    return Checkpoint(module, folder.resolve().name, _sha256(path))
+    return Checkpoint(module, folder.resolve().name, sha256_of(path))
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_CHUNK):

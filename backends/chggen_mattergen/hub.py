@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from pathlib import Path
 
 from chggen_kit.errors import CheckpointError, unknown_name
+from chggen_mattergen.checkpoint import sha256_of
+
+_LOG = logging.getLogger(__name__)
 
 RELEASED = (
     "mattergen_base",
@@ -19,6 +24,8 @@ RELEASED = (
 )
 """Names of the released models."""
 _REPOSITORY = "microsoft/mattergen"
+_FILES = ("checkpoints/{}/config.yaml", "checkpoints/{}/checkpoints/last.ckpt")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def find_model(name: str) -> Path:
@@ -38,19 +45,50 @@ def find_model(name: str) -> Path:
 
 
 def _download(name: str) -> Path:
-    """Folder of a released model, from the cache of huggingface_hub or from its hub.
+    """Folder of a released model: from the cache of huggingface_hub, else from its hub.
 
-    The hub names a SHA-256 for the weights, under which huggingface_hub caches them; it is compared with the file.
+    The hub names the SHA-256 of large files, and the cache files them under it: the file is compared with that.
     """
-    wanted = [f"checkpoints/{name}/config.yaml", f"checkpoints/{name}/checkpoints/last.ckpt"]
     try:
         from huggingface_hub import hf_hub_download
     except ImportError as error:
-        raise CheckpointError(_advice(name, wanted, "huggingface_hub, which downloads it, is not installed")) from error
+        raise CheckpointError(_advice(name, "huggingface_hub, which downloads it, is not installed")) from error
+    files = [file.format(name) for file in _FILES]
     try:
-        config, weights = (Path(hf_hub_download(repo_id=_REPOSITORY, filename=file)) for file in wanted)
-    except Exception as error:
-        # What a network can do wrong has many names in many libraries; none of them is a fault of ours.
-        raise CheckpointError(_advice(name, wanted, f"it cannot be downloaded ({_first_line(error)})")) from error
-    _verify(weights)
-    return config.parent
+        try:
+            config, weights = (hf_hub_download(_REPOSITORY, file, local_files_only=True) for file in files)
+        except OSError:
+            _LOG.info("Downloading the MatterGen model %s from the repository %s.", name, _REPOSITORY)
+            config, weights = (hf_hub_download(_REPOSITORY, file) for file in files)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(_advice(name, f"it cannot be downloaded: {reason}")) from error
+    _verify(Path(weights))
+    return Path(config).parent
+
+
+def _advice(name: str, reason: str) -> str:
+    config, weights = (file.format(name) for file in _FILES)
+    return (
+        f"The released MatterGen model {name!r} is not on this machine, and {reason.rstrip('.')}. On a machine with a "
+        f"connection fetch {config} and {weights} from the repository {_REPOSITORY} of Hugging Face, for example with "
+        f"`hf download {_REPOSITORY} --include 'checkpoints/{name}/*' --local-dir models`; copy the folder "
+        f"models/checkpoints/{name} here, and give its path with --checkpoint."
+    )
+
+
+def _verify(weights: Path) -> None:
+    """Compare a downloaded file with the checksum under which the cache keeps it.
+
+    Raises:
+        CheckpointError: when they differ.
+    """
+    expected = weights.resolve().name
+    if not _SHA256.fullmatch(expected):
+        _LOG.warning("%s carries no checksum to compare it with.", weights)
+        return
+    if sha256_of(weights) != expected:
+        raise CheckpointError(
+            f"The downloaded file {weights} does not have the checksum that its hub gives ({expected}). Delete it, and "
+            "download it again."
+        )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from chggen_kit.errors import PluginError
-from chggen_kit.interfaces.processes import FieldDraws, KernelOptions, NoiseProcess, Scope, Step
+from chggen_kit.interfaces.processes import FieldDraws, KernelOptions, NoiseMetric, NoiseProcess, Scope, Step
 
 
 class AbsorbingCategorical(NoiseProcess):
@@ -28,6 +28,7 @@ class AbsorbingCategorical(NoiseProcess):
 
     kind: ClassVar[str] = "categorical-absorbing"
     scope: Scope = "atom"
+    metric: NoiseMetric = "plain"
 
     def __init__(self, n_classes: int) -> None:
         if n_classes < 2:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from chggen_kit.errors import PluginError
-from chggen_kit.interfaces.processes import FieldDraws, KernelOptions, NoiseProcess, Scope, Step
+from chggen_kit.interfaces.processes import FieldDraws, KernelOptions, NoiseMetric, NoiseProcess, Scope, Step
 
 _SMALLEST_RATIO = 1e-3
 """Bound of m_t / m_s in the predictor, as in the published sampler: one over it multiplies the state."""
@@ -57,6 +57,7 @@ class LatticeVP(NoiseProcess):
 
     kind: ClassVar[str] = "vp-lattice-symmetric"
     scope: Scope = "crystal"
+    metric: NoiseMetric = "plain"
 
     def __init__(
         self,
