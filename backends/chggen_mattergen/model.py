@@ -84,7 +84,7 @@ class MatterGenScoreModel(ScoreModel):
         modules: Any = load_package()
         self._device = torch.device(device)
         module = checkpoint.module
-        self._processes = _processes_of(module.corruption, checkpoint.name, upstream_norms=options.upstream_norms)
+        self._processes = _processes_of(module.corruption, checkpoint.name, as_published=options.upstream_norms)
         known_elements = frozenset(modules["mattergen.common.utils.globals"].SELECTED_ATOMIC_NUMBERS)
         allowed = None
         if options.elements:
@@ -211,7 +211,7 @@ class MatterGenScoreModel(ScoreModel):
             fields["lattice"],
             species,
             context.num_atoms,
-            t.to(device=self._device, dtype=torch.float32),
+            t.to(fields["lattice"]),
             context.private.get("graphs"),
         )
         outputs = {"frac_coords": out["pos"], "lattice": out["cell"]}
@@ -237,7 +237,7 @@ class MatterGenScoreModel(ScoreModel):
             )
 
 
-def _processes_of(corruption: Any, name: str, *, upstream_norms: bool) -> dict[str, NoiseProcess]:  # noqa: ANN401
+def _processes_of(corruption: Any, name: str, *, as_published: bool) -> dict[str, NoiseProcess]:  # noqa: ANN401
     """The kit's processes with the parameters of MatterGen's own.
 
     Raises:
@@ -257,14 +257,14 @@ def _processes_of(corruption: Any, name: str, *, upstream_norms: bool) -> dict[s
         )
     pos, cell = sdes["pos"], sdes["cell"]
     return {
-        "frac_coords": NumAtomsTorusVE(float(pos.sigma_min), float(pos.sigma_max), upstream_norms=upstream_norms),
+        "frac_coords": NumAtomsTorusVE(float(pos.sigma_min), float(pos.sigma_max), as_published=as_published),
         "lattice": LatticeVP(
             float(cell.beta_0),
             float(cell.beta_1),
             float(cell.limit_density),
             float(cell.limit_var_scaling_constant),
             snr_ratio=_SNR_CELL / _SNR_POSITIONS,
-            upstream_norms=upstream_norms,
+            as_published=as_published,
         ),
         "species": Fixed("atom") if species is None else AbsorbingCategorical(int(species.d3pm.dim)),
     }

@@ -42,8 +42,8 @@ class MatterGenOptions(BaseModel):
     )
     upstream_norms: bool = Field(
         default=False,
-        description="Step sizes of the corrector from norms over the whole batch, as the package itself has them; "
-        "the crystals of a batch then depend on each other.",
+        description="The package's own kernels, for comparison: the corrector's steps come from norms over the whole "
+        "batch, so that its crystals depend on each other, and the predictor draws one number for a whole cell.",
     )
 
     @field_validator("elements", "chemical_system", mode="before")

@@ -48,8 +48,9 @@ class LatticeVP(NoiseProcess):
         limit_density: atoms per Å^3 of the limit's mean cell.
         limit_variance: c, in Å^2.
         snr_ratio: the corrector's signal-to-noise ratio relative to the one that the sampler is given.
-        upstream_norms: the published corrector: step sizes from norms that are averaged over the batch, which couples
-            its crystals.
+        as_published: the kernels as MatterGen 1.0.3 runs them, for comparison: the corrector's step sizes come from
+            norms that are averaged over the batch, which couples its crystals, and the predictor draws one number z a
+            cell (z on the diagonal, sqrt(2) z beside it) where the process has six independent ones.
 
     Raises:
         PluginError: for rates that do not rise, or a limit without volume or spread.
@@ -66,7 +67,7 @@ class LatticeVP(NoiseProcess):
         limit_density: float,
         limit_variance: float,
         snr_ratio: float = 1.0,
-        upstream_norms: bool = False,
+        as_published: bool = False,
     ) -> None:
         if not 0 <= beta_min < beta_max < math.inf:
             raise PluginError(f"LatticeVP needs 0 <= beta_min < beta_max, not {beta_min} and {beta_max}.")
@@ -74,7 +75,7 @@ class LatticeVP(NoiseProcess):
             raise PluginError("LatticeVP needs a positive limit density, limit variance and snr ratio.")
         self.beta_min, self.beta_max = beta_min, beta_max
         self.limit_density, self.limit_variance = limit_density, limit_variance
-        self.snr_ratio, self.upstream_norms = snr_ratio, upstream_norms
+        self.snr_ratio, self.as_published = snr_ratio, as_published
 
     def parameters(self) -> dict[str, Any]:
         return {
@@ -83,7 +84,7 @@ class LatticeVP(NoiseProcess):
             "limit_density": self.limit_density,
             "limit_variance": self.limit_variance,
             "snr_ratio": self.snr_ratio,
-            "upstream_norms": self.upstream_norms,
+            "as_published": self.as_published,
         }
 
     def mean_share(self, time: float) -> float:
@@ -133,7 +134,11 @@ class LatticeVP(NoiseProcess):
         if step.target_is_clean:
             return moved
         spread = math.sqrt(added * (1 - lower**2) / (1 - upper**2)) * limit_std
-        return moved + spread * symmetric_noise(draws.normal("predictor", x))
+        if self.as_published:
+            noise = draws.normal("predictor", x[:, :1, :1]).expand(-1, 3, 3)
+        else:
+            noise = draws.normal("predictor", x)
+        return moved + spread * symmetric_noise(noise)
 
     def correct(
         self, x: Tensor, prediction: Tensor, step: Step, moving: Tensor, draws: FieldDraws, kernel: KernelOptions
@@ -152,7 +157,7 @@ class LatticeVP(NoiseProcess):
         norm = score.flatten(1).norm(dim=1)
         alpha = (share / self.mean_share(step.times[min(step.level + 1, len(step.times) - 1)])) ** 2
         usable = torch.isfinite(norm) & (norm > 0) & moving
-        if self.upstream_norms:
+        if self.as_published:
             eps = 2 * alpha * (delta * noise.flatten(1).norm(dim=1).mean() / norm.mean()) ** 2
             eps = eps.clamp(max=_UPSTREAM_LARGEST_STEP).expand(norm.shape)
         elif kernel.corrector == "fixed":

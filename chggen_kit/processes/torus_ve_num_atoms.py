@@ -27,8 +27,9 @@ class NumAtomsTorusVE(FractionalTorusVE):
     Args:
         sigma_min: noise level of one atom just above time 0, fractional.
         sigma_max: noise level of one atom at time 1.
-        upstream_norms: the published corrector: step sizes from norms over all atoms that are averaged over the batch,
-            which couples its crystals; without it they are each crystal's own, over its generated atoms.
+        as_published: the corrector as MatterGen 1.0.3 runs it, for comparison: step sizes from norms over all atoms
+            that are averaged over the batch, which couples its crystals; without it they are each crystal's own, over
+            its generated atoms.
 
     Raises:
         PluginError: unless 0 < sigma_min < sigma_max.
@@ -36,13 +37,13 @@ class NumAtomsTorusVE(FractionalTorusVE):
 
     kind: ClassVar[str] = "torus-ve-fractional-num-atoms"
 
-    def __init__(self, sigma_min: float, sigma_max: float, upstream_norms: bool = False) -> None:
+    def __init__(self, sigma_min: float, sigma_max: float, as_published: bool = False) -> None:
         if not 0 < sigma_min < sigma_max < math.inf:
             raise PluginError(f"NumAtomsTorusVE needs 0 < sigma_min < sigma_max, not {sigma_min} and {sigma_max}.")
-        self.sigma_min, self.sigma_max, self.upstream_norms = sigma_min, sigma_max, upstream_norms
+        self.sigma_min, self.sigma_max, self.as_published = sigma_min, sigma_max, as_published
 
     def parameters(self) -> dict[str, Any]:
-        return {"sigma_min": self.sigma_min, "sigma_max": self.sigma_max, "upstream_norms": self.upstream_norms}
+        return {"sigma_min": self.sigma_min, "sigma_max": self.sigma_max, "as_published": self.as_published}
 
     def sigma(self, time: float, context: BatchContext) -> Tensor:
         """Of the class docstring; 0 at time 0."""
@@ -64,8 +65,8 @@ class NumAtomsTorusVE(FractionalTorusVE):
     def correct(
         self, x: Tensor, prediction: Tensor, step: Step, moving: Tensor, draws: FieldDraws, kernel: KernelOptions
     ) -> Tensor | None:
-        """As the base class has it, or with `upstream_norms` eps = 2 (delta mean|z| / mean|score|)^2 for all."""
-        if not self.upstream_norms:
+        """As the base class has it, or as published eps = 2 (delta mean|z| / mean|score|)^2 for all."""
+        if not self.as_published:
             return super().correct(x, prediction, step, moving, draws, kernel)
         score, noise = self.score(prediction, step), draws.normal("corrector", x)
         ratio = kernel.snr * self._mean_norm(noise, step) / self._mean_norm(score, step)

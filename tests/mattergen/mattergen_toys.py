@@ -23,7 +23,9 @@ def require_mattergen() -> None:
         pytest.skip(NOT_INSTALLED, allow_module_level=True)
 
 
-def configuration(kind: Kind, *, beta_max: float = 20.0, width: int = _WIDTH, released: bool = False) -> dict[str, Any]:
+def configuration(
+    kind: Kind, *, calm: bool = False, width: int = _WIDTH, released: bool = False
+) -> dict[str, Any]:
     """Content of `config.yaml`; `released` has the sizes of the released models."""
     gemnet: dict[str, Any] = {
         "_target_": "mattergen.common.gemnet.gemnet.GemNetT",
@@ -32,12 +34,14 @@ def configuration(kind: Kind, *, beta_max: float = 20.0, width: int = _WIDTH, re
             "emb_size": width,
             "with_mask_type": kind != "csp",
         },
-        "cutoff": 7.0,
+        "cutoff": 7.0 if released else 4.0,
         "emb_size_atom": width,
         "emb_size_edge": width,
         "latent_dim": width,
         "max_cell_images_per_dim": 5,
-        "max_neighbors": 50 if released else 12,
+        # Far above the 15 within the cutoff: where the list of neighbours is cut, inside a shell of equally near images,
+        # the last bit of a distance decides what is a neighbour.
+        "max_neighbors": 50 if released else 80,
         "num_blocks": 4 if released else 1,
         "num_targets": 1,
         "otf_graph": True,
@@ -89,10 +93,10 @@ def configuration(kind: Kind, *, beta_max: float = 20.0, width: int = _WIDTH, re
             "cell": {
                 "_target_": "mattergen.common.diffusion.corruption.LatticeVPSDE.from_vpsde_config",
                 "vpsde_config": {
-                    "beta_max": beta_max,
+                    "beta_max": 1.0 if calm else 20.0,
                     "beta_min": 0.1,
                     "limit_density": 0.05771451654022283,
-                    "limit_var_scaling_constant": 0.25,
+                    "limit_var_scaling_constant": 0.01 if calm else 0.25,
                 },
             },
             "pos": {
@@ -165,8 +169,7 @@ def make_checkpoint(folder: Path, kind: Kind = "base", *, calm: bool = False, re
     name = "full" if released else ("calm_" if calm else "") + kind
     path = folder / name
     (path / "checkpoints").mkdir(parents=True)
-    beta_max = 1.0 if calm else 20.0
-    config = configuration(kind, beta_max=beta_max, width=512 if released else _WIDTH, released=released)
+    config = configuration(kind, calm=calm, width=512 if released else _WIDTH, released=released)
     (path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     module: Any = build_diffusion_module(config["lightning_module"]["diffusion_module"], path)
     generator = torch.Generator().manual_seed(7)
