@@ -105,9 +105,9 @@ class MatterGenScoreModel(ScoreModel):
             elements=known_elements,
             max_atoms=_MAX_ATOMS,
             time_unit="fraction of the noising time, 0 to 1",
-            lattice_gauge="niggli, symmetric factor of the polar decomposition",
-            # Predictions for positions are in fractional coordinates of a fixed gauge: rotations leave them alone.
-            rotation_equivariant=False,
+            lattice_gauge="polar",
+            rotation_equivariant=True,
+            # A left-handed cell is brought to a right-handed basis by an inversion, which turns the predictions around.
             inversion_equivariant=False,
             translation_invariant=True,
             masks=diffused,

@@ -19,6 +19,8 @@ from chggen_kit.interfaces.processes import FieldDraws, KernelOptions, NoiseMetr
 _SMALLEST_RATIO = 1e-3
 """Bound of m_t / m_s in the predictor, as in the published sampler: one over it multiplies the state."""
 _UPSTREAM_LARGEST_STEP = 1e6
+_LARGEST_ENTRY = 1e3
+"""Å; a cell with such an edge is no crystal."""
 
 
 def symmetric_noise(z: Tensor) -> Tensor:
@@ -171,3 +173,7 @@ class LatticeVP(NoiseProcess):
 
     def wrap(self, x: Tensor) -> Tensor:
         return x
+
+    def is_sane(self, x: Tensor) -> Tensor:
+        """No entry of 1000 Å or more."""
+        return x.abs().flatten(1).amax(dim=1) < _LARGEST_ENTRY

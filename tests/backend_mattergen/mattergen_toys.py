@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 import torch
 
-NOT_INSTALLED = "the package mattergen is not installed (pip install --no-deps mattergen==1.0.3)"
+NOT_INSTALLED = (
+    "the package mattergen is not installed (pip install -e '.[mattergen]' && pip install --no-deps mattergen==1.0.3)"
+)
 Kind = Literal["base", "csp", "chemical_system"]
 _WIDTH = 16
 
 
 def require_mattergen() -> None:
     """Skip the test, or the module that calls this while it is collected, where the package is missing."""
-    pytest.importorskip("omegaconf", reason=NOT_INSTALLED)
-    pytest.importorskip("torch_geometric", reason=NOT_INSTALLED)
-    import importlib.util
-
-    if importlib.util.find_spec("mattergen") is None:
-        pytest.skip(NOT_INSTALLED, allow_module_level=True)
+    for distribution in ("mattergen", "omegaconf", "torch-geometric"):
+        try:
+            importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            pytest.skip(NOT_INSTALLED, allow_module_level=True)
 
 
 def configuration(
