@@ -116,6 +116,7 @@ class MatterGenScoreModel(ScoreModel):
             checkpoint=checkpoint.name,
             checkpoint_sha256=checkpoint.sha256,
             sampling_defaults=_SAMPLING_DEFAULTS,
+            atom_counts=modules["mattergen.common.data.num_atoms_distribution"].NUM_ATOMS_DISTRIBUTIONS["ALEX_MP_20"],
         )
 
     @property

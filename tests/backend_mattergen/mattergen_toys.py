@@ -190,6 +190,9 @@ def make_checkpoint(folder: Path, kind: Kind = "base", *, calm: bool = False, re
     module.load_state_dict(state)
     if calm:
         _calm(module, state)
+        module.load_state_dict(state)
+    # Some weights have two names: those of the network are consistent.
+    state = module.state_dict()
     content = {
         "state_dict": {f"diffusion_module.{key}": value for key, value in state.items()},
         "epoch": 0,
