@@ -53,7 +53,7 @@ def find_weights(folder: Path) -> Path:
             if not there
         )
         raise CheckpointError(
-            f"{folder} holds no {missing}. A MatterGen model is a folder with `config.yaml` and `checkpoints/last.ckpt`."
+            f"{folder} holds no {missing}. A MatterGen model has `config.yaml` and `checkpoints/last.ckpt`."
         )
     if len(found) > 1:
         names = ", ".join(str(path.relative_to(folder)) for path in found)
@@ -91,7 +91,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     with path.open("rb") as file:
         if file.read(40).startswith(b"version https://git-lfs"):
             raise CheckpointError(
-                f"{path} is a pointer of Git LFS, not the weights. Fetch them with `git lfs pull`, or download the file."
+                f"{path} is a pointer of Git LFS, not the weights. Run `git lfs pull`, or download the file."
             )
     try:
         # Mapped, so that what is not used (the optimiser's state) is not read.
@@ -103,8 +103,8 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise CheckpointError(
-            f"{path} is not a readable checkpoint ({str(error).splitlines()[0]}). It is probably truncated or of another "
-            "kind; copy or download it again."
+            f"{path} is not a readable checkpoint ({str(error).splitlines()[0]}). It is probably truncated or of "
+            "another kind; copy or download it again."
         ) from error
     state = content.get("state_dict") if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):

@@ -74,8 +74,8 @@ def read_config(path: Path) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise CheckpointError(
             f"{path} refers to something that is not in it, or wants an expression evaluated "
-            f"({str(error).splitlines()[0]}). Expressions are not run; write the values themselves into the file, as the "
-            "released models have them."
+            f"({str(error).splitlines()[0]}). Expressions are not run; write the values themselves into the file, as "
+            "the released models have them."
         ) from error
     return {str(name): value for name, value in plain.items()} if isinstance(plain, dict) else {}
 

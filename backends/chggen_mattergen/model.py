@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -126,7 +125,7 @@ class MatterGenScoreModel(ScoreModel):
 
     @property
     def processes(self) -> Mapping[str, NoiseProcess]:
-        """Fractional torus, symmetric cells, absorbing species; species are fixed for models that predict structures."""
+        """Fractional torus, symmetric cells, absorbing species (fixed for models that predict structures)."""
         return self._processes
 
     def times(self, num_steps: int) -> Sequence[float]:
@@ -233,8 +232,8 @@ class MatterGenScoreModel(ScoreModel):
 
             names = ", ".join(chemical_symbols[z] if z < len(chemical_symbols) else str(z) for z in foreign)
             raise InputError(
-                f"MatterGen was not trained on {names}. Choose another composition, or another backend (`chggen plugins` "
-                "lists what is installed)."
+                f"MatterGen was not trained on {names}. Choose another composition, or another backend "
+                "(`chggen plugins` lists what is installed)."
             )
 
 
@@ -253,8 +252,8 @@ def _processes_of(corruption: Any, name: str, *, as_published: bool) -> dict[str
     absorbing = species is None or (type(species.d3pm).__name__ == "MaskDiffusion" and species.offset == 1)
     if kinds != expected or not absorbing or float(sdes["pos"].wrapping_boundary) != 1.0:
         raise CheckpointError(
-            f"The model {name} diffuses its fields by processes that the kit does not know ({kinds}). The released kinds "
-            "are: wrapped positions, cells with a density-dependent limit, and masked species."
+            f"The model {name} diffuses its fields by processes that the kit does not know ({kinds}). The released "
+            "kinds are: wrapped positions, cells with a density-dependent limit, and masked species."
         )
     pos, cell = sdes["pos"], sdes["cell"]
     return {

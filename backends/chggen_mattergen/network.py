@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -58,7 +59,7 @@ class Network:
             for n in num_atoms.tolist()
         ]
         batch = modules["mattergen.common.data.collate"].collate(empty).to(device)
-        kinds = [True, False] if self._guidance.calls == 2 else [True]  # noqa: PLR2004 - conditional and not
+        kinds = [True, False] if self._guidance.calls == 2 else [True]
         return [
             batch.replace(**self._guidance.attributes(len(empty), conditional=kind, device=device)) for kind in kinds
         ]
@@ -106,7 +107,7 @@ class Network:
         bounds = torch.nn.functional.pad(num_atoms.cumsum(0), (1, 0)).tolist()
         parts: list[Outputs] = []
         classes = int(self._module.model.fc_atom.out_features)
-        for crystal, (low, high) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        for crystal, (low, high) in enumerate(pairwise(bounds)):
             one, rows = slice(crystal, crystal + 1), slice(low, high)
             part: Outputs | None = None
             if bool(usable[crystal]):

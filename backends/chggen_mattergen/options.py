@@ -27,7 +27,8 @@ class MatterGenOptions(BaseModel):
     )
     device: str = Field(default="cpu", description="PyTorch device to run on: cpu, cuda, cuda:1, ...")
     elements: tuple[str, ...] = Field(
-        default=(), description="Only these elements may be generated, e.g. Zn-P-S; all that the model knows by default."
+        default=(),
+        description="Only these elements may be generated, e.g. Zn-P-S; all that the model knows by default.",
     )
     chemical_system: tuple[str, ...] = Field(
         default=(), description="Guide to crystals of these elements, e.g. Zn-P-S; for models trained on this property."
@@ -38,7 +39,7 @@ class MatterGenOptions(BaseModel):
     guidance_factor: float = Field(
         default=2.0,
         allow_inf_nan=False,
-        description="Strength of the guidance: 1 follows the conditional score, more exaggerates it (two network calls).",
+        description="Strength of the guidance: 1 follows the conditional score; others take two network calls.",
     )
     upstream_norms: bool = Field(
         default=False,

@@ -14,9 +14,7 @@ from torch import Tensor
 _REDUCTIONS = {"sum": "sum", "add": "sum", "mean": "mean", "min": "amin", "max": "amax", "mul": "prod"}
 
 
-def _segments(
-    src: Tensor, index: Tensor, dim: int, size: int | None, reduce: str, out: Tensor | None = None
-) -> Tensor:
+def _segments(src: Tensor, index: Tensor, dim: int, size: int | None, reduce: str, out: Tensor | None = None) -> Tensor:
     """Reduce the entries of `src` along `dim` into the slots that `index` `[src.shape[dim]]` names."""
     dim = dim % src.dim()
     if index.dim() != 1:

@@ -58,7 +58,7 @@ class AbsorbingCategorical(NoiseProcess):
         return x0 if step.target_is_clean else self._keep(x0, 1 - step.s, "marginal", draws)
 
     def renoise(self, x: Tensor, step: Step, draws: FieldDraws, kernel: KernelOptions) -> Tensor:
-        """x with probability (1 - t_target) / (1 - t_level), else the mask; there is no other published kernel."""
+        """The state with probability (1 - t_target) / (1 - t_level), else the mask; the only published kernel."""
         del kernel
         return self._keep(x, (1 - step.s) / (1 - step.t), "renoise", draws)
 

@@ -94,13 +94,13 @@ class LatticeVP(NoiseProcess):
         return math.exp(-(time**2) * (self.beta_max - self.beta_min) / 4 - time * self.beta_min / 2)
 
     def limit_mean(self, step: Step, like: Tensor) -> Tensor:
-        """mu `[n_crystals, 3, 3]` in Å."""
+        """The limit's mean `[n_crystals, 3, 3]` in Å."""
         edge = (step.context.num_atoms.double() / self.limit_density) ** (1 / 3)
         unit = torch.eye(3, dtype=torch.float64, device=edge.device)
         return (edge[:, None, None] * unit).to(like)
 
     def limit_std(self, step: Step, like: Tensor) -> Tensor:
-        """sqrt(v) of each entry `[n_crystals, 1, 1]` in Å."""
+        """The limit's spread of each entry `[n_crystals, 1, 1]` in Å."""
         spread = math.sqrt(self.limit_variance) * step.context.num_atoms.double() ** (1 / 3)
         return spread[:, None, None].to(like)
 

@@ -78,11 +78,13 @@ def _system_options(config: GenerateConfig, registry: Registry) -> dict[str, Any
     model = registry.options_model("score-model", config.backend.name)
     if model is None or "chemical_system" not in model.model_fields:
         raise InputError(
-            f"The backend {config.backend.name} cannot be guided to a chemical system. Choose another with --backend (for "
-            "example mattergen, with a model trained on chemical systems), or give a formula."
+            f"The backend {config.backend.name} cannot be guided to a chemical system. Choose another with --backend "
+            "(for example mattergen, with a model trained on chemical systems), or give a formula."
         )
     if "chemical_system" in config.backend.options:
-        raise InputError("The chemical system is given twice, for the run and as an option of the backend. Leave one out.")
+        raise InputError(
+            "The chemical system is given twice, for the run and as an option of the backend. Leave one out."
+        )
     return {"chemical_system": list(config.chemical_system)}
 
 

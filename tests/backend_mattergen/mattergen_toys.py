@@ -17,17 +17,15 @@ _WIDTH = 16
 
 
 def require_mattergen() -> None:
-    """Skip the test, or the module that calls this while it is collected, where the package is missing."""
+    """Skip where the package is missing."""
     for distribution in ("mattergen", "omegaconf", "torch-geometric"):
         try:
             importlib.metadata.version(distribution)
         except importlib.metadata.PackageNotFoundError:
-            pytest.skip(NOT_INSTALLED, allow_module_level=True)
+            pytest.skip(NOT_INSTALLED)
 
 
-def configuration(
-    kind: Kind, *, calm: bool = False, width: int = _WIDTH, released: bool = False
-) -> dict[str, Any]:
+def configuration(kind: Kind, *, calm: bool = False, width: int = _WIDTH, released: bool = False) -> dict[str, Any]:
     """Content of `config.yaml`; `released` has the sizes of the released models."""
     gemnet: dict[str, Any] = {
         "_target_": "mattergen.common.gemnet.gemnet.GemNetT",
@@ -41,8 +39,8 @@ def configuration(
         "emb_size_edge": width,
         "latent_dim": width,
         "max_cell_images_per_dim": 5,
-        # Far above the 15 within the cutoff: where the list of neighbours is cut, inside a shell of equally near images,
-        # the last bit of a distance decides what is a neighbour.
+        # Far above the 15 within the cutoff: where the list of neighbours is cut, inside a shell of equally near
+        # images, the last bit of a distance decides what is a neighbour.
         "max_neighbors": 50 if released else 80,
         "num_blocks": 4 if released else 1,
         "num_targets": 1,

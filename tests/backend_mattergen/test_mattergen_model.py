@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mattergen_toys import Kind, make_checkpoint, require_mattergen
-
-require_mattergen()
+from mattergen_toys import Kind, make_checkpoint
 
 from chggen_kit.errors import CheckpointError, InputError
 from chggen_kit.interfaces.sampler import SampleResult, SamplingTask
@@ -24,6 +22,8 @@ from chggen_kit.testing.crystals import covered, disturbed, textbook_crystals
 from chggen_mattergen.gauge import Gauge
 from chggen_mattergen.model import MatterGenScoreModel, load
 from chggen_mattergen.options import MatterGenOptions
+
+pytestmark = pytest.mark.usefixtures("mattergen_installed")
 
 Make = Callable[..., MatterGenScoreModel]
 

@@ -8,16 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
-from mattergen_toys import make_checkpoint, require_mattergen
+from mattergen_toys import make_checkpoint
 from torch import Tensor
-
-require_mattergen()
 
 from chggen_kit.draws import Draws
 from chggen_kit.interfaces.processes import FieldDraws, Scope
@@ -29,6 +28,8 @@ from chggen_mattergen.checkpoint import load_checkpoint
 from chggen_mattergen.model import MatterGenScoreModel
 from chggen_mattergen.options import MatterGenOptions
 from chggen_mattergen.package import imports_allowed, load_package
+
+pytestmark = pytest.mark.usefixtures("mattergen_installed")
 
 SEED = 3
 
@@ -181,7 +182,7 @@ def run_upstream(
             cell=torch.eye(3)[None],
             num_atoms=torch.tensor([high - low]),
         )
-        for low, high in zip(bounds, bounds[1:], strict=False)
+        for low, high in pairwise(bounds)
     ]
     conditions = modules["mattergen.common.data.collate"].collate(graphs)
     if guidance is None:
@@ -209,8 +210,15 @@ def run_upstream(
     with monkeypatch.context() as patched:
         patched.setattr(torch, "randn", lambda *shape, **_: numbers.normal(torch.empty(shape)))
         patched.setattr(torch, "randn_like", lambda like, **_: numbers.normal(like))
-        patched.setattr(torch.distributions.Categorical, "sample", lambda self: numbers.sample(self))
+        patched.setattr(torch.distributions.Categorical, "sample", _sampler_of(numbers))
         return sampler.sample(conditions)
+
+
+def _sampler_of(numbers: Numbers) -> Callable[[Any], Tensor]:
+    def sample(self: Any) -> Tensor:
+        return numbers.sample(self)
+
+    return sample
 
 
 CASES = {

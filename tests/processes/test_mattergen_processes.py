@@ -223,9 +223,7 @@ def test_corrector_norms_are_each_crystals_own() -> None:
     positions, pull = torch.rand(12, 3, generator=rng), torch.randn(12, 3, generator=rng)
     generated = torch.arange(12) % 4 > 1
     louder = torch.where(generated[:, None], pull, 1000 * pull)  # known atoms do not count
-    results = [
-        TORUS.correct(positions, p, step, generated, draws(TORUS, together, 1), kernel) for p in (pull, louder)
-    ]
+    results = [TORUS.correct(positions, p, step, generated, draws(TORUS, together, 1), kernel) for p in (pull, louder)]
     assert results[0] is not None
     assert results[1] is not None
     assert torch.equal(results[0], results[1])
