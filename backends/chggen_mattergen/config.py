@@ -139,7 +139,7 @@ def _allowed(target: str, where: Path, place: str) -> Callable[..., Any]:
             f"{where} asks for {target!r} at {place}, which is no part of a MatterGen model. It is not loaded: a "
             "configuration could run anything that way. If the file is yours, leave that part out."
         )
-    return found  # type: ignore[no-any-return]  # a class or function of an untyped package
+    return found
 
 
 @contextlib.contextmanager

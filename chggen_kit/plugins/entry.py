@@ -178,6 +178,8 @@ class PluginEntry:
         """
         if self.missing:
             what = ", ".join(describe_missing(requirement) for requirement in self.missing)
+            other = f". Or give it an environment of its own: {self.name}@/path/to/environment"
+            raise PluginError(
                 f"The {self.kind} {self.name!r} of {self.origin} needs {what}, which this environment does not have. "
                 f"Install it with: {self.hint}{other if self.kind in ISOLATED_KINDS else ''}"
             )

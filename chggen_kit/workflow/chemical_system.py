@@ -31,8 +31,9 @@ def choose_sizes(config: GenerateConfig, parts: Parts) -> list[int]:
     able = model is not None and sampler is not None and sampler.needs_model
     if model is None or not able or not (model.processes["species"].moves and model.processes["lattice"].moves):
         raise InputError(
-            f"A chemical system needs a score model that generates species and cells; the backend "
-            f"{config.backend.name} with the sampler {config.unconditional_sampler.name} does not. Give a formula, or choose another backend."
+            "A chemical system needs a score model that generates species and cells, which the backend "
+            f"{config.backend.name} with the sampler {config.unconditional_sampler.name} does not. Give a formula, or "
+            "choose another backend."
         )
     if config.atoms:
         return [config.atoms[index % len(config.atoms)] for index in range(config.n)]
