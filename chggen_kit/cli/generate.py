@@ -61,7 +61,7 @@ def command(
     settings = settings_of(values, _PLUGINS)
     if sum(given is not None for given in (formula, composition, settings["chemical_system"])) != 1:
         raise InputError("Give one of FORMULA (or --composition) and --chemical-system, for example: generate ZnP2S6.")
-    formula = formula or composition
+    formula = composition if formula is None else formula
     settings["atoms"] = parse_whole_numbers(settings["atoms"], "--atoms")
     settings["formula_units"] = parse_whole_numbers(settings["formula_units"], "--formula-units")
     config = build_config(GenerateConfig, {"formula": formula, **settings}, cli_state().registry())

@@ -58,7 +58,7 @@ def unmet(requirements: object, what: str) -> tuple[str, ...]:
     return tuple(missing)
 
 
-def is_met(requirement: str) -> bool:
+def is_met(requirement: object) -> bool:
     """Whether `requirement` (as pip writes it, or just the name of a module) is installed, in a version that fits.
 
     It may begin with `--no-deps `, which makes no difference here.
@@ -66,10 +66,13 @@ def is_met(requirement: str) -> bool:
     One whose environment marker does not hold here asks for nothing, and is met.
 
     Raises:
+        TypeError: when it is no text.
         ValueError: when it is no valid requirement.
     """
     from packaging.requirements import Requirement
 
+    if not isinstance(requirement, str):
+        raise TypeError(f"A requirement is a text, not {requirement!r}.")
     parsed = Requirement(requirement.removeprefix(NO_DEPS))
     if parsed.marker is not None and not parsed.marker.evaluate():
         return True
