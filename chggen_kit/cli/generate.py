@@ -14,7 +14,16 @@ _PLUGINS = ("backend", "sampler", "unconditional_sampler", "refiner", "potential
 
 
 @click.command("generate")
-@click.argument("formula")
+@click.argument("formula", required=False)
+@click.option("--composition", metavar="FORMULA", help="The same as FORMULA.")
+@click.option(
+    "--chemical-system",
+    metavar="El-El",
+    help="In place of FORMULA: let a backend that can (mattergen) make compositions of these elements, e.g. Zn-P-S.",
+)
+@click.option(
+    "--atoms", metavar="N,N", help="With --chemical-system: atoms of the starts, in turn [as in the training set]."
+)
 @click.option("--formula-units", metavar="N,N", help="Numbers of formula units in the cell; each gets -n starts [1].")
 @click.option("-n", "n", type=int, help="Starts (cells) for each number of formula units [8].")
 @click.option(
@@ -32,22 +41,33 @@ _PLUGINS = ("backend", "sampler", "unconditional_sampler", "refiner", "potential
 @run_options()
 @plugin_option("unconditional-sampler", "predictor-corrector", "Draws whole structures")
 @plugin_option("refiner", "ladder", "Symmetrises the hosts")
-def command(formula: str, out: Path | None, top: int, **values: Any) -> None:  # noqa: ANN401  click's values
+def command(
+    formula: str | None,
+    composition: str | None,
+    out: Path | None,
+    top: int,
+    **values: Any,  # noqa: ANN401  click's values
+) -> None:
     """Predict structures of FORMULA, e.g. ZnP2S6.
 
     Whole structures are drawn, in random cells or in cells that the score model draws with them, and relaxed; the
     guests are taken out, the host that is left is symmetrised, guests are drawn into it again, and the result is
     relaxed. A run that was interrupted goes on when the same command is given again.
     """
+    from chggen_kit.errors import InputError
     from chggen_kit.workflow.config import GenerateConfig, build_config
     from chggen_kit.workflow.pipeline import default_directory, run_generate
 
     settings = settings_of(values, _PLUGINS)
+    if sum(given is not None for given in (formula, composition, settings["chemical_system"])) != 1:
+        raise InputError("Give one of FORMULA (or --composition) and --chemical-system, for example: generate ZnP2S6.")
+    formula = composition if formula is None else formula
+    settings["atoms"] = parse_whole_numbers(settings["atoms"], "--atoms")
     settings["formula_units"] = parse_whole_numbers(settings["formula_units"], "--formula-units")
     config = build_config(GenerateConfig, {"formula": formula, **settings}, cli_state().registry())
     directory = default_directory(config, out)
     run_and_print(
         lambda registry, progress: run_generate(config, directory, registry=registry, progress=progress),
         top,
-        description=f"generate {formula}",
+        description=f"generate {formula or settings['chemical_system']}",
     )

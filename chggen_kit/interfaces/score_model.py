@@ -33,6 +33,7 @@ class Capabilities:
         checkpoint: id of the checkpoint, e.g. its file name.
         checkpoint_sha256: SHA-256 of the checkpoint file, hexadecimal.
         sampling_defaults: sampler options that measurement found best for this model, by option name.
+        atom_counts: share of each number of atoms in its training set, where it generates whole compositions.
     """
 
     diffused: tuple[str, ...]
@@ -49,6 +50,7 @@ class Capabilities:
     checkpoint: str
     checkpoint_sha256: str
     sampling_defaults: Mapping[str, Any] = field(default_factory=dict)
+    atom_counts: Mapping[int, float] = field(default_factory=dict)
 
 
 class ScoreModel(ABC):

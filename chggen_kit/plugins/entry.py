@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from chggen_kit.errors import PluginError, unknown_name
 from chggen_kit.plugins.environments import Environment
-from chggen_kit.plugins.requirements import describe, mending_line, pip_line
+from chggen_kit.plugins.requirements import describe, describe_missing, mending_line, pip_line
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -177,10 +177,11 @@ class PluginEntry:
             PluginError: when a requirement is missing or the import fails.
         """
         if self.missing:
+            what = ", ".join(describe_missing(requirement) for requirement in self.missing)
             other = f". Or give it an environment of its own: {self.name}@/path/to/environment"
             raise PluginError(
-                f"The {self.kind} {self.name!r} of {self.origin} needs {', '.join(self.missing)}, which this "
-                f"environment does not have. Install it with: {self.hint}{other if self.kind in ISOLATED_KINDS else ''}"
+                f"The {self.kind} {self.name!r} of {self.origin} needs {what}, which this environment does not have. "
+                f"Install it with: {self.hint}{other if self.kind in ISOLATED_KINDS else ''}"
             )
         return self._load(self.factory, "factory")
 

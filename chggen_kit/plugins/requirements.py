@@ -13,11 +13,27 @@ from pathlib import Path
 from chggen_kit.errors import PluginError
 
 _MACHINERY = ("importlib", "metadata", "pluggy")
+NO_DEPS = "--no-deps "
+"""Before a requirement whose own requirements cannot be met and are not needed: pip is told to leave them alone."""
 
 
 def distribution_name(requirement: str) -> str:
     """Name part of a requirement (`mace-torch[cuda]>=0.3` gives `mace-torch`)."""
-    return re.split(r"[^A-Za-z0-9._-]", requirement.strip(), maxsplit=1)[0]
+    return re.split(r"[^A-Za-z0-9._-]", requirement.strip().removeprefix(NO_DEPS), maxsplit=1)[0]
+
+
+def installed_version(requirement: str) -> str | None:
+    """Version of a requirement's distribution that is installed; None when none is."""
+    try:
+        return importlib.metadata.version(distribution_name(requirement))
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def describe_missing(requirement: str) -> str:
+    """A requirement that is not met, with what there is in its place: `library>=1.2 (1.0 is installed)`."""
+    found = installed_version(requirement)
+    return requirement.removeprefix(NO_DEPS) + (f" ({found} is installed)" if found else "")
 
 
 def unmet(requirements: object, what: str) -> tuple[str, ...]:
@@ -42,17 +58,22 @@ def unmet(requirements: object, what: str) -> tuple[str, ...]:
     return tuple(missing)
 
 
-def is_met(requirement: str) -> bool:
+def is_met(requirement: object) -> bool:
     """Whether `requirement` (as pip writes it, or just the name of a module) is installed, in a version that fits.
+
+    It may begin with `--no-deps `, which makes no difference here.
 
     One whose environment marker does not hold here asks for nothing, and is met.
 
     Raises:
+        TypeError: when it is no text.
         ValueError: when it is no valid requirement.
     """
     from packaging.requirements import Requirement
 
-    parsed = Requirement(requirement)
+    if not isinstance(requirement, str):
+        raise TypeError(f"A requirement is a text, not {requirement!r}.")
+    parsed = Requirement(requirement.removeprefix(NO_DEPS))
     if parsed.marker is not None and not parsed.marker.evaluate():
         return True
     try:
@@ -66,13 +87,20 @@ def is_met(requirement: str) -> bool:
 def pip_line(requirements: Sequence[str], distribution: str) -> str:
     """Command that installs `requirements`.
 
-    It names the smallest extra of `distribution` that brings them all, or themselves where there is none.
+    It names the smallest extra of `distribution` that brings them all, or themselves where there is none. Those marked
+    `--no-deps` follow in a command of their own.
     """
-    wanted = {_canonical(distribution_name(r)) for r in requirements}
-    bringing = [(len(brought), extra) for extra, brought in _extras(distribution).items() if wanted <= brought]
-    if bringing:
-        return f"pip install {shlex.quote(f'{distribution}[{min(bringing)[1]}]')}"
-    return f"pip install {shlex.join(requirements)}"
+    bare = [requirement.removeprefix(NO_DEPS) for requirement in requirements if requirement.startswith(NO_DEPS)]
+    others = [requirement for requirement in requirements if not requirement.startswith(NO_DEPS)]
+    lines = []
+    if others:
+        wanted = {_canonical(distribution_name(r)) for r in others}
+        bringing = [(len(brought), extra) for extra, brought in _extras(distribution).items() if wanted <= brought]
+        what = shlex.quote(f"{distribution}[{min(bringing)[1]}]") if bringing else shlex.join(others)
+        lines.append(f"pip install {what}")
+    if bare:
+        lines.append(f"pip install --no-deps {shlex.join(bare)}")
+    return " && ".join(lines)
 
 
 def mending_line(error: BaseException, distribution: str, own_module: str) -> str:

@@ -7,12 +7,24 @@ from typing import Any
 
 from chggen_kit.errors import PluginError, unknown_name
 from chggen_kit.interfaces.processes import NoiseProcess
+from chggen_kit.processes.categorical import AbsorbingCategorical
 from chggen_kit.processes.fixed import Fixed
+from chggen_kit.processes.lattice_vp import LatticeVP
 from chggen_kit.processes.torus_ve import TorusVE
 from chggen_kit.processes.torus_ve_fractional import FractionalTorusTable
+from chggen_kit.processes.torus_ve_num_atoms import NumAtomsTorusVE
 from chggen_kit.processes.vp_matrix import VPMatrix
 
-_KINDS: dict[str, type[NoiseProcess]] = {cls.kind: cls for cls in (Fixed, TorusVE, FractionalTorusTable, VPMatrix)}
+_BUILT_IN: tuple[type[NoiseProcess], ...] = (
+    Fixed,
+    TorusVE,
+    FractionalTorusTable,
+    NumAtomsTorusVE,
+    VPMatrix,
+    LatticeVP,
+    AbsorbingCategorical,
+)
+_KINDS = {cls.kind: cls for cls in _BUILT_IN}
 
 
 def to_spec(process: NoiseProcess) -> dict[str, Any]:

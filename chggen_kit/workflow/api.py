@@ -25,13 +25,13 @@ from chggen_kit.workflow.result import RunResult
 
 
 def generate(
-    formula: str,
+    formula: str | None = None,
     *,
     out: str | Path | None = None,
     progress: Progress | None = None,
     **settings: Any,  # noqa: ANN401  the fields of GenerateConfig, which checks them
 ) -> RunResult:
-    """Candidates for a composition.
+    """Candidates for a composition, or with `chemical_system="Zn-P-S"` for what a model makes of these elements.
 
     Args:
         formula: of one formula unit, amounts as written, e.g. `ZnP2S6`.

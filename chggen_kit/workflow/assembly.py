@@ -58,6 +58,8 @@ def assemble(config: GenerateConfig | InpaintConfig, registry: Registry) -> Part
         options = dict(config.backend.options)
         if config.checkpoint is not None:
             options["checkpoint"] = str(config.checkpoint)
+        if isinstance(config, GenerateConfig) and config.chemical_system:
+            options |= _system_options(config, registry)
         model = registry.create_score_model(config.backend.name, options)
     potential: Potential | None = None
     relaxer: Relaxer | None = None
@@ -65,6 +67,25 @@ def assemble(config: GenerateConfig | InpaintConfig, registry: Registry) -> Part
         potential = registry.create_potential(config.potential.name, config.potential.options)
         relaxer = registry.create_relaxer(config.relaxer.name, config.relaxer.options, potential=potential)
     return Parts(model, sampler, unconditional, refiner, potential, relaxer)
+
+
+def _system_options(config: GenerateConfig, registry: Registry) -> dict[str, Any]:
+    """The chemical system as an option of the score model.
+
+    Raises:
+        InputError: when the score model has no such option, or was given another system by it.
+    """
+    model = registry.options_model("score-model", config.backend.name)
+    if model is None or "chemical_system" not in model.model_fields:
+        raise InputError(
+            f"The backend {config.backend.name} cannot be guided to a chemical system. Choose another with --backend "
+            "(for example mattergen, with a model trained on chemical systems), or give a formula."
+        )
+    if "chemical_system" in config.backend.options:
+        raise InputError(
+            "The chemical system is given twice, for the run and as an option of the backend. Leave one out."
+        )
+    return {"chemical_system": list(config.chemical_system)}
 
 
 def _given_refiner_options(config: GenerateConfig, registry: Registry) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -109,10 +109,14 @@ class RunConfig(RelaxationSettings):
 
 
 class GenerateConfig(RunConfig):
-    """A composition in, candidates out.
+    """A composition, or a chemical system, in; candidates out.
 
     Attributes:
-        formula: the composition of one formula unit, amounts as written.
+        formula: the composition of one formula unit, amounts as written; None with a chemical system.
+        chemical_system: elements from which the score model makes whole compositions, under its guidance; empty with a
+            formula.
+        atoms: numbers of atoms of the starts of a chemical system, in turn; empty to draw them as the score model's
+            training set has them.
         formula_units: numbers of formula units in the cell.
         n: starts (lattices) for each number of formula units.
         guests: symbols of the elements that are taken out and drawn again; `auto` lets the kit choose.
@@ -125,7 +129,9 @@ class GenerateConfig(RunConfig):
     """
 
     verb: Literal["generate"] = "generate"
-    formula: str
+    formula: str | None = None
+    chemical_system: tuple[str, ...] = ()
+    atoms: tuple[Annotated[int, Field(ge=1)], ...] = ()
     formula_units: tuple[int, ...] = (1,)
     n: int = Field(default=8, ge=1)
     guests: tuple[str, ...] | Literal["auto"] = "auto"
@@ -141,6 +147,25 @@ class GenerateConfig(RunConfig):
         if isinstance(guests, str) and guests != "auto":
             return tuple(symbol.strip() for symbol in guests.split(","))
         return guests
+
+    @field_validator("chemical_system", mode="before")
+    @classmethod
+    def _split_system(cls, system: Any) -> Any:  # noqa: ANN401  whatever the user gave
+        if isinstance(system, str):
+            system = [symbol.strip() for symbol in system.replace(",", "-").split("-")]
+        return tuple(sorted(set(system)))
+
+    @model_validator(mode="after")
+    def _one_target(self) -> GenerateConfig:
+        if (self.formula is None) == (not self.chemical_system):
+            raise ValueError("give either a formula or a chemical system")
+        if self.formula is not None and self.atoms:
+            raise ValueError("the numbers of atoms follow from the formula; give numbers of formula units")
+        if self.chemical_system and self.formula_units != (1,):
+            raise ValueError("a chemical system has no formula units; give numbers of atoms")
+        if self.chemical_system and self.lattice == "search":
+            raise ValueError("cells are searched for a formula; a chemical system comes with generated ones")
+        return self
 
     @field_validator("formula_units", mode="before")
     @classmethod

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pymatgen.core import Composition
 
 from chggen_kit.errors import InputError
 from chggen_kit.interfaces import Progress, Sampler
@@ -25,6 +26,7 @@ from chggen_kit.workflow.assembly import (
     refiner_options,
     versions,
 )
+from chggen_kit.workflow.chemical_system import choose_sizes, plan_system_starts
 from chggen_kit.workflow.collect import write_database
 from chggen_kit.workflow.config import GenerateConfig, InpaintConfig, config_hash
 from chggen_kit.workflow.formula import atom_counts, check_symbol, parse_composition, parse_elements
@@ -54,6 +56,8 @@ def default_directory(config: GenerateConfig | InpaintConfig, out: str | Path | 
             raise InputError("The name of the output directory is empty.")
         return Path(out)
     if isinstance(config, GenerateConfig):
+        if config.formula is None:
+            return RUNS / f"{'-'.join(config.chemical_system)}-seed{config.seed}"
         counts = atom_counts(parse_composition(config.formula))
         name = "".join(symbol if count == 1 else f"{symbol}{count}" for symbol, count in counts.items())
     else:
@@ -65,13 +69,15 @@ def default_directory(config: GenerateConfig | InpaintConfig, out: str | Path | 
 def run_generate(
     config: GenerateConfig, out: Path, *, registry: Registry | None = None, progress: Progress | None = None
 ) -> RunResult:
-    """Candidates for a composition; goes on with the run that `out` holds, if it is the same.
+    """Candidates for a composition or a chemical system; goes on with the run that `out` holds, if it is the same.
 
     Raises:
         InputError: when the composition, the guests or an option cannot be used.
         RunDirectoryError: when `out` belongs to another run.
     """
     registry = registry or get_registry()
+    if config.formula is None:
+        return _run_system(config, out, registry, progress)
     composition = parse_composition(config.formula)
     if config.guests == "auto":
         choice = choose_guests(composition)
@@ -98,13 +104,38 @@ def run_generate(
     }
     starts = plan_starts(composition, config.formula_units, config.n, volume, config.seed, lattice)
 
+    return _execute(_Run(config, parts, registry, out, resolved, notes), config, parts, starts, guests, progress)
+
+
+def _run_system(config: GenerateConfig, out: Path, registry: Registry, progress: Progress | None) -> RunResult:
+    """Candidates of a chemical system; guests are taken out only where the user names them."""
+    guests: tuple[str, ...] = ()
+    if config.guests != "auto" and config.guests:
+        guests = parse_elements(",".join(config.guests), Composition(dict.fromkeys(config.chemical_system, 1)))
+    parts = assemble(config, registry)
+    sizes = choose_sizes(config, parts)
+    check_elements(parts, config.chemical_system, max(sizes))
+    resolved = {"guests": list(guests), "lattice": "generate"}
+    notes = {"chemical_system": "-".join(config.chemical_system), "guests_chosen": "given", "lattice": "generate"}
+    starts = plan_system_starts(config.chemical_system, sizes)
+    return _execute(_Run(config, parts, registry, out, resolved, notes), config, parts, starts, guests, progress)
+
+
+def _execute(
+    run: _Run,
+    config: GenerateConfig,
+    parts: Parts,
+    starts: Sequence[Draw],
+    guests: Sequence[str],
+    progress: Progress | None,
+) -> RunResult:
     def body(runner: Runner) -> tuple[list[Record], list[HostRecord]]:
         records, hosts = _unconditional(runner, config, parts, starts, guests)
         units = {one.record.start: one.record.formula_units for one in starts}
         fills = plan_inpaintings(hosts, config.inpaintings, units)
         return records + _inpaint(runner, config, parts, parts.sampler, fills), hosts
 
-    return _Run(config, parts, registry, out, resolved, notes).execute(body, guests, progress)
+    return run.execute(body, guests, progress)
 
 
 def run_inpaint(

@@ -25,11 +25,13 @@ class Draw:
         record: who it is; everything else about it is still unknown.
         template: cell and species, the given atoms first; coordinates of the others are placeholders.
         lattice_known: whether the cell is given; else it is a placeholder.
+        species_known: whether the species of the atoms that are not given are; else they are placeholders.
     """
 
     record: Record
     template: Structure
     lattice_known: bool = True
+    species_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -148,9 +150,10 @@ def make_shards(draws: Sequence[Draw], micro_batch_atoms: int) -> list[Shard]:
         return []
     templates = to_batch([draw.template for draw in draws])
     given = torch.zeros(templates.n_atoms, dtype=torch.bool)
+    species_known = torch.ones(templates.n_atoms, dtype=torch.bool)
     for draw, offset in zip(draws, templates.offsets.tolist(), strict=False):
         given[offset : offset + draw.record.host_atoms] = True
-    species_known = torch.ones(templates.n_atoms, dtype=torch.bool)
+        species_known[offset + draw.record.host_atoms : offset + len(draw.template)] = draw.species_known
     lattice_known = torch.tensor([draw.lattice_known for draw in draws])
     task = SamplingTask(templates, Known(given, species_known, lattice_known))
     return [
@@ -160,7 +163,12 @@ def make_shards(draws: Sequence[Draw], micro_batch_atoms: int) -> list[Shard]:
 
 
 def restore_given(
-    drawn: Structure, template: Structure, host_atoms: int, *, lattice_known: bool = True
+    drawn: Structure,
+    template: Structure,
+    host_atoms: int,
+    *,
+    lattice_known: bool = True,
+    species_known: bool = True,
 ) -> StructureData:
     """The drawn structure in the template's own cell (if that was given), its given atoms with the template's numbers.
 
@@ -171,4 +179,5 @@ def restore_given(
     finite[:host_atoms] = False
     coords = np.where(finite[:, None], drawn.frac_coords, template.frac_coords)
     lattice = template.lattice if lattice_known or not np.isfinite(drawn.lattice.matrix).all() else drawn.lattice
-    return StructureData.of(Structure(lattice, template.species, coords))
+    species = template.species if species_known else [*template.species[:host_atoms], *drawn.species[host_atoms:]]
+    return StructureData.of(Structure(lattice, species, coords))

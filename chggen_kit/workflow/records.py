@@ -145,8 +145,9 @@ class HostRecord(BaseModel):
     Attributes:
         id: e.g. `h0003` for the host of start 3.
         start: index of that start.
-        outcome: `ok`, `no-symmetry` (no space group above the excluded ones within the tolerances), or
-            `not-relaxed` (the start did not come through, so there was nothing to look at).
+        outcome: `ok`, `no-symmetry` (no space group above the excluded ones within the tolerances), `not-relaxed` (the
+            start did not come through, so there was nothing to look at), or `no-guests` (the composition was generated,
+            without the guests or with nothing else).
         host: the symmetrised host without guests.
         guest_counts: guests to be drawn, by element symbol.
         spacegroup_number, spacegroup_symbol, symprec_A, angle_tolerance_deg: the group and what gave it.

@@ -9,6 +9,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from chggen_kit.workflow.records import Record
 from chggen_kit.workflow.result import RunResult
 
 _MISSING = "-"
@@ -28,9 +29,13 @@ def candidate_table(result: RunResult, most: int | None = 20) -> Table:
     candidates = result.candidates
     shown = candidates if most is None else candidates[:most]
     title = f"Candidates by energy per atom ({len(shown)} of {len(candidates)}; * = symmetric)"
+    formulas = [_formula(candidate.record) for candidate in shown]
+    # Where the score model makes the compositions, energies compare within one of them.
+    several = len(set(formulas)) > 1
     # Narrow enough for a terminal of 80 columns, where a cut energy would be of no use.
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in (
+        *(("formula",) if several else ()),
         "rank",
         "id",
         "stage",
@@ -41,13 +46,14 @@ def candidate_table(result: RunResult, most: int | None = 20) -> Table:
         "displ.\n(Å)",
         "drift\n(Å)",
     ):
-        is_text = heading in {"id", "stage", "space group", "conv."}
+        is_text = heading in {"formula", "id", "stage", "space group", "conv."}
         table.add_column(heading, justify="left" if is_text else "right", no_wrap=True)
-    for candidate in shown:
+    for candidate, formula in zip(shown, formulas, strict=True):
         record = candidate.record
         converged = _MISSING if record.converged is None else ("yes" if record.converged else "no")
         group = f"{record.spacegroup_symbol or _MISSING} ({record.spacegroup_number or _MISSING})"
         table.add_row(
+            *((formula,) if several else ()),
             str(candidate.rank),
             candidate.id,
             _STAGES[record.stage],
@@ -59,6 +65,11 @@ def candidate_table(result: RunResult, most: int | None = 20) -> Table:
             _number(record.host_drift_A, 2),
         )
     return table
+
+
+def _formula(record: Record) -> str:
+    final = record.final
+    return _MISSING if final is None else final.structure().composition.reduced_formula
 
 
 def rate_lines(summary: Mapping[str, Any]) -> list[str]:

@@ -30,7 +30,13 @@ def draw(
     result = sampler.sample(model if sampler.needs_model else None, shard.task, seed=config.seed, progress=progress)
     records = []
     for one, structure, reason in zip(shard.draws, to_structures(result.crystals), result.reasons, strict=True):
-        generated = restore_given(structure, one.template, one.record.host_atoms, lattice_known=one.lattice_known)
+        generated = restore_given(
+            structure,
+            one.template,
+            one.record.host_atoms,
+            lattice_known=one.lattice_known,
+            species_known=one.species_known,
+        )
         outcome = reason or _fitness(structure, config.min_distance_A)
         records.append(one.record.updated(generated=generated, outcome=outcome))
     return records
@@ -124,7 +130,13 @@ def find_hosts(
         if record.outcome != OK or record.relaxed is None:
             hosts.append(HostRecord(id=name, start=record.start, outcome="not-relaxed"))
             continue
-        found = refiner.refine(record.relaxed.structure(), guests)
+        structure = record.relaxed.structure()
+        present = [symbol for symbol in guests if symbol in structure.symbol_set]
+        if not present or len(present) == len(structure.symbol_set):
+            # The score model chose the composition, and left the guests out, or made nothing else.
+            hosts.append(HostRecord(id=name, start=record.start, outcome="no-guests"))
+            continue
+        found = refiner.refine(structure, present)
         if not found:
             hosts.append(HostRecord(id=name, start=record.start, outcome="no-symmetry"))
             continue
