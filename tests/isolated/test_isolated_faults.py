@@ -138,7 +138,9 @@ def test_closing_twice_is_closing_once(registry: Registry) -> None:
 
 
 PARENT = """
-import os, sys
+import os, signal, sys
+# Where tests run in the background Ctrl-C is ignored, and programs inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path[:0] = {path!r}
 import isolated_toys
 from chggen_kit.plugins import Registry
