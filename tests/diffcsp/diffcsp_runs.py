@@ -6,7 +6,8 @@ import sys
 import types
 import zlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -124,21 +125,36 @@ def write_run(
     given = given or settings()
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "hparams.yaml").write_text(yaml.safe_dump(hparams(given)), encoding="utf-8")
-    content = {
-        "epoch": 8,
-        "global_step": 100,
-        "pytorch-lightning_version": "1.3.8",
-        "state_dict": OrderedDict(state_dict(given) if state is None else state),
-        "callbacks": {foreign("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint"): {"best": 0.5}},
-        "hyper_parameters": {"decoder": foreign("omegaconf.dictconfig", "DictConfig")({"a": 1})},
-        **(extra or {}),
-    }
-    torch.save(content, directory / name)
-    # What the pickle names must not be importable when it is read.
-    for module in [name for name in sys.modules if name.partition(".")[0] in ("pytorch_lightning", "omegaconf")]:
-        if getattr(sys.modules[module], "made_by_tests", False):
-            del sys.modules[module]
+    with _packages_replaced("pytorch_lightning", "omegaconf"):
+        content = {
+            "epoch": 8,
+            "global_step": 100,
+            "pytorch-lightning_version": "1.3.8",
+            "state_dict": OrderedDict(state_dict(given) if state is None else state),
+            "callbacks": {foreign("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint"): {"best": 0.5}},
+            "hyper_parameters": {"decoder": foreign("omegaconf.dictconfig", "DictConfig")({"a": 1})},
+            **(extra or {}),
+        }
+        torch.save(content, directory / name)
     return directory
+
+
+@contextmanager
+def _packages_replaced(*packages: str) -> Iterator[None]:
+    """Room for made-up modules of `packages`; the real ones, where installed, are back afterwards, untouched."""
+
+    def loaded() -> dict[str, types.ModuleType]:
+        return {name: module for name, module in sys.modules.items() if name.partition(".")[0] in packages}
+
+    real = loaded()
+    for name in real:
+        del sys.modules[name]
+    try:
+        yield
+    finally:
+        for name in loaded():
+            del sys.modules[name]
+        sys.modules.update(real)
 
 
 def foreign(module: str, name: str) -> type:
@@ -147,9 +163,7 @@ def foreign(module: str, name: str) -> type:
     for depth in range(1, len(parts) + 1):
         path = ".".join(parts[:depth])
         if path not in sys.modules:
-            made = types.ModuleType(path)
-            made.made_by_tests = True  # type: ignore[attr-defined]  # a mark for `write_run`
-            sys.modules[path] = made
+            sys.modules[path] = types.ModuleType(path)
     kind = type(name, (), {"__init__": lambda self, *args: setattr(self, "args", args), "__module__": module})
     setattr(sys.modules[module], name, kind)
     return kind
