@@ -114,11 +114,19 @@ def _read_official(file: Path) -> dict[str, Tensor]:
             "a DiffCSP training."
         )
     tensors = {}
+    left = file.stat().st_size
     # A pickle may have put attributes on the mapping that hide its methods.
     for name, value in dict.items(state):
         if not isinstance(name, str) or not isinstance(value, StoredTensor):
+            shown = repr(name) if isinstance(name, str) else f"of type {type(name).__name__}"
             raise CheckpointError(
-                f"The entry {name!r} of the state_dict in {file} is not a tensor; do not use this file."
+                f"The entry {shown} of the state_dict in {file} is not a tensor; do not use this file."
+            )
+        left -= value.nbytes
+        if left < 0:
+            raise CheckpointError(
+                f"The state_dict in {file} names the same numbers over and over: it would take more memory than the "
+                "file is long. Do not use this file."
             )
         tensors[name] = value.read()
     return tensors

@@ -10,23 +10,22 @@ business to name (the standard library, functions of PyTorch) is refused.
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import pickletools
 import sys
-import zipfile
 from _compat_pickle import IMPORT_MAPPING
 from collections import OrderedDict, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import torch
 from torch import Tensor
 
+from chggen_diffcsp.archive import TorchZip
 from chggen_kit.errors import CheckpointError
 
-_MAX_PICKLE_BYTES = 64 * 2**20
-"""A checkpoint's pickle holds names and shapes, numbers lie beside it: a few hundred kilobytes are usual."""
 _DTYPES = {
     "FloatStorage": torch.float32,
     "DoubleStorage": torch.float64,
@@ -39,11 +38,10 @@ _DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
-_CONTAINERS: dict[tuple[str, str], type] = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("collections", "defaultdict"): defaultdict,
-    **{(module, kind.__name__): kind for module in ("builtins", "__builtin__") for kind in (dict, list, set, tuple)},
-}
+_LARGEST = 2**62
+"""Beyond the shape and strides of any tensor."""
+_MAX_TUPLE = 10_000
+"""Parts of a tuple, those of the tuples in it included: more only serve to keep the machine busy hashing them."""
 _HARMLESS = frozenset(
     (module, name)
     for module, names in {
@@ -77,7 +75,7 @@ def read_torch_zip(path: Path) -> Any:  # noqa: ANN401  (whatever the file holds
     """
     if not path.is_file():
         raise CheckpointError(f"There is no file {path}. Check the path of the checkpoint.")
-    archive = _Archive(path)
+    archive = TorchZip(path)
     content = archive.pickle_bytes()
     _scan(content, path)
     try:
@@ -149,7 +147,7 @@ class _StorageKind(_Locked):
 class _Storage(_Locked):
     """Numbers that lie beside the pickle."""
 
-    archive: _Archive
+    archive: TorchZip
     dtype: torch.dtype
     key: str
     size: int
@@ -171,6 +169,11 @@ class StoredTensor(_Locked):
     shape: tuple[int, ...]
     stride: tuple[int, ...]
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that the tensor takes."""
+        return math.prod(self.shape) * self.storage.dtype.itemsize
+
     def read(self) -> Tensor:
         """The tensor, contiguous and on the CPU.
 
@@ -178,18 +181,20 @@ class StoredTensor(_Locked):
             CheckpointError: when it does not lie inside its storage.
         """
         numbers = (self.offset, *self.shape, *self.stride)
-        plain = all(type(number) is int and number >= 0 for number in numbers) and len(self.shape) == len(self.stride)
+        plain = all(type(number) is int and 0 <= number < _LARGEST for number in numbers)
+        if not plain or len(self.shape) != len(self.stride):
+            raise CheckpointError(f"{self.storage.archive.path} holds a tensor of an impossible shape. Do not use it.")
         count, last = 1, self.offset
         for size, stride in zip(self.shape, self.stride, strict=False):
             count *= size
             last += (size - 1) * stride
         # More numbers than are stored would be a tensor blown up by strides of zero.
-        if not plain or (count and last >= self.storage.size) or count > self.storage.size:
+        if (count and last >= self.storage.size) or count > self.storage.size:
             raise CheckpointError(
                 f"{self.storage.archive.path} holds a tensor of shape {self.shape} that does not fit the "
                 f"{self.storage.size} numbers stored for it. The file is damaged; copy or download it again."
             )
-        flat = self.storage.archive.numbers(self.storage)
+        flat = self.storage.archive.numbers(self.storage.key, self.storage.size, self.storage.dtype)
         return torch.as_strided(flat, self.shape, self.stride, self.offset).clone()
 
 
@@ -215,16 +220,91 @@ class _MakeParameter(_Locked):
         return data
 
 
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, content: bytes, archive: _Archive) -> None:
+class _MakeContainer(_Locked):
+    """Stands in for a type of container; what is copied into containers may not add up to more than the pickle."""
+
+    __slots__ = ("_kind", "_unpickler")
+
+    def __init__(self, kind: type, unpickler: _Unpickler) -> None:
+        self._kind, self._unpickler = kind, unpickler
+
+    def __call__(self, *arguments: object) -> object:
+        if self._kind is defaultdict:
+            return _PlainDict()
+        if any(not isinstance(argument, (list, tuple, set)) for argument in arguments) or len(arguments) > 1:
+            raise pickle.UnpicklingError(f"a {self._kind.__name__} is made of something else than a list")
+        parts = [part for argument in arguments for part in argument]  # type: ignore[attr-defined]  # checked above
+        self._unpickler.count(len(parts))
+        if self._kind in (dict, OrderedDict):
+            made = _PlainDict()
+            for pair in parts:
+                if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+                    raise pickle.UnpicklingError("a dictionary is made of something else than pairs")
+                made[pair[0]] = pair[1]
+            return made
+        if self._kind is set:
+            for part in parts:
+                _check_key(part)
+        if self._kind is tuple:
+            self._unpickler.weigh(tuple_of_parts := tuple(parts))
+            return tuple_of_parts
+        return self._kind(parts)
+
+
+class _PlainDict(OrderedDict[object, object]):
+    """A dictionary with keys that cost nothing to hash."""
+
+    def __setitem__(self, key: object, value: object) -> None:
+        _check_key(key)
+        super().__setitem__(key, value)
+
+    def __setstate__(self, state: object) -> None:
+        """Attributes that a pickle puts on a dictionary (as on a state_dict) are of no use here."""
+
+
+def _check_key(key: object) -> None:
+    if not (key is None or isinstance(key, (str, bytes, int, float, Inert, _Swallower))):
+        raise pickle.UnpicklingError(f"a {type(key).__name__} is the key of a dictionary or a member of a set")
+
+
+# The one in Python: that in C fills dictionaries and makes tuples where nobody can look on.
+class _Unpickler(pickle._Unpickler):  # noqa: SLF001  (public as the documented fallback of pickle.Unpickler)
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)  # noqa: SLF001  (as above)
+    stack: list[Any]
+    append: Any
+    pop_mark: Any
+
+    def __init__(self, content: bytes, archive: TorchZip) -> None:
         super().__init__(io.BytesIO(content))
         self._archive = archive
         self._stand_ins: dict[tuple[str, str], type] = {}
+        self._left = len(content)
+        self._tuple_sizes: dict[int, tuple[object, int]] = {}
+        kinds = (OrderedDict, defaultdict)
+        self._containers = {("collections", kind.__name__): _MakeContainer(kind, self) for kind in kinds}
+        for module in ("builtins", "__builtin__"):
+            for kind in (dict, list, set, tuple):
+                self._containers[module, kind.__name__] = _MakeContainer(kind, self)
+
+    def count(self, copied: int) -> None:
+        """Note that `copied` parts went into a container."""
+        self._left -= copied
+        if self._left < 0:
+            raise pickle.UnpicklingError("its containers are copied over and over")
+
+    def weigh(self, made: tuple[object, ...]) -> None:
+        """Refuse a tuple that is a bomb."""
+        parts = (self._tuple_sizes.get(id(part), (part, 1))[1] for part in made)
+        size = 1 + sum(parts)
+        if size > _MAX_TUPLE:
+            raise pickle.UnpicklingError("it nests tuples in tuples beyond measure")
+        # The tuple is kept, so that no other can get its identity.
+        self._tuple_sizes[id(made)] = (made, size)
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401  (as in the base class)
         """Our own replacement for a global."""
-        if (module, name) in _CONTAINERS:
-            return _CONTAINERS[module, name]
+        if (module, name) in self._containers:
+            return self._containers[module, name]
         if module == "torch._utils" and name in ("_rebuild_tensor_v2", "_rebuild_parameter"):
             return _MakeTensor() if name == "_rebuild_tensor_v2" else _MakeParameter()
         if module == "torch" and name in _DTYPES:
@@ -247,6 +327,44 @@ class _Unpickler(pickle.Unpickler):
                 return _Storage(self._archive, dtype, key, size)
             case _:
                 raise pickle.UnpicklingError("a reference to stored numbers has an unknown form")
+
+
+def _checked_tuple(opcode: bytes) -> None:
+    load: Any = _Unpickler.dispatch[opcode[0]]
+
+    def load_and_check(unpickler: _Unpickler) -> None:
+        load(unpickler)
+        unpickler.weigh(unpickler.stack[-1])
+
+    _Unpickler.dispatch[opcode[0]] = load_and_check
+
+
+def _load_dict(unpickler: _Unpickler) -> None:
+    items = unpickler.pop_mark()
+    made = _PlainDict()
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        made[key] = value
+    unpickler.append(made)
+
+
+def _checked_members(unpickler: _Unpickler) -> list[Any]:
+    items: list[Any] = unpickler.pop_mark()
+    for item in items:
+        _check_key(item)
+    return items
+
+
+def _load_additems(unpickler: _Unpickler) -> None:
+    for item in _checked_members(unpickler):
+        unpickler.stack[-1].add(item)
+
+
+for _opcode in (pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3):
+    _checked_tuple(_opcode)
+_Unpickler.dispatch[pickle.DICT[0]] = _load_dict
+_Unpickler.dispatch[pickle.EMPTY_DICT[0]] = lambda unpickler: unpickler.append(_PlainDict())
+_Unpickler.dispatch[pickle.ADDITEMS[0]] = _load_additems
+_Unpickler.dispatch[pickle.FROZENSET[0]] = lambda unpickler: unpickler.append(frozenset(_checked_members(unpickler)))
 
 
 def _may_be_named(module: str, name: str) -> bool:
@@ -279,61 +397,3 @@ def _scan(content: bytes, path: Path) -> None:
         raise CheckpointError(
             f"{path} holds a damaged pickle ({error}). Copy or download the checkpoint again."
         ) from error
-
-
-class _Archive:
-    """The zip file: one pickle, and stored numbers beside it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            with zipfile.ZipFile(path) as archive:
-                entries = {entry.filename: entry for entry in archive.infolist()}
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise CheckpointError(
-                f"{path} is not a file that torch.save wrote since PyTorch 1.6 ({error}). It is probably truncated or "
-                "of another kind; copy or download it again."
-            ) from error
-        pickles = [name for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
-        if len(pickles) != 1:
-            raise CheckpointError(f"{path} is a zip file, but not one that torch.save wrote: it holds no data.pkl.")
-        self._prefix = pickles[0].removesuffix("data.pkl")
-        self._entries = entries
-        if "byteorder" in self._names() and self._read("byteorder", 16) != b"little":
-            raise CheckpointError(f"{path} was written on a big-endian machine, which is not supported.")
-
-    def _names(self) -> set[str]:
-        return {name.removeprefix(self._prefix) for name in self._entries}
-
-    def _read(self, name: str, most: int) -> bytes:
-        entry = self._entries.get(self._prefix + name)
-        if entry is None:
-            raise CheckpointError(f"{self.path} lacks its part {name}. It is damaged; copy or download it again.")
-        # torch.save never compresses; a compressed entry could unpack to any size.
-        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > most:
-            raise CheckpointError(
-                f"The part {name} of {self.path} is compressed, or larger ({entry.file_size} bytes) than the {most} "
-                "that it should have. The file is damaged or was not written by torch.save."
-            )
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                return archive.read(entry)
-        except (zipfile.BadZipFile, OSError, EOFError) as error:
-            raise CheckpointError(f"{self.path} is damaged ({error}); copy or download it again.") from error
-
-    def pickle_bytes(self) -> bytes:
-        """The pickle."""
-        return self._read("data.pkl", _MAX_PICKLE_BYTES)
-
-    def numbers(self, storage: _Storage) -> Tensor:
-        """The stored numbers, flat."""
-        wanted = storage.size * storage.dtype.itemsize
-        content = self._read(f"data/{storage.key}", wanted)
-        if len(content) != wanted:
-            raise CheckpointError(
-                f"{self.path} holds {len(content)} bytes where {wanted} should be. It is damaged; copy or download it "
-                "again."
-            )
-        if not content:
-            return torch.empty(0, dtype=storage.dtype)
-        return torch.frombuffer(bytearray(content), dtype=storage.dtype)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pymatgen.core import Structure
+from pymatgen.core import Lattice, Structure
 from pymatgen.io.cif import CifWriter
 
 from chggen_kit.errors import InputError, unknown_name
@@ -135,11 +135,15 @@ def check_host(structure: Structure, where: str = "the host") -> None:
 def write_structure(structure: Structure, path: Path, form: Format) -> None:
     """Write one structure: JSON and extended XYZ with all digits, POSCAR with 16, CIF with 12 (longer lines break).
 
-    POSCAR groups atoms by element; the others keep the order.
+    POSCAR groups atoms by element; the others keep the order. CIF holds lengths and angles, and programs read POSCARs
+    as right-handed cells, so in these two a left-handed cell has its three axes (and all coordinates) turned round:
+    that is the same crystal, where keeping the coordinates would give its mirror image.
 
     Raises:
         InputError: for an unknown format.
     """
+    if form in ("cif", "poscar"):
+        structure = _right_handed(structure)
     if form == "cif":
         text = str(CifWriter(structure, significant_figures=12))
     elif form == "poscar":
@@ -155,6 +159,14 @@ def write_structure(structure: Structure, path: Path, form: Format) -> None:
     else:
         raise InputError(unknown_name("format", form, FORMATS))
     path.write_text(text, encoding="utf-8")
+
+
+def _right_handed(structure: Structure) -> Structure:
+    matrix = structure.lattice.matrix
+    if np.linalg.det(matrix) >= 0:
+        return structure
+    coords = [-site.frac_coords % 1.0 % 1.0 for site in structure]
+    return Structure(Lattice(-matrix), structure.species_and_occu, coords, site_properties=structure.site_properties)
 
 
 def _grouped(structure: Structure) -> Structure:

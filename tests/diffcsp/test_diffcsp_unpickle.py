@@ -239,3 +239,30 @@ def test_scalers_are_read_without_their_package(tmp_path: Path) -> None:
     torch.save(scaler, tmp_path / "lattice_scaler.pt")
     loaded = read_torch_zip(tmp_path / "lattice_scaler.pt")
     assert torch.equal(loaded.state["means"].read(), scaler.means)
+
+
+def test_a_key_that_takes_for_ever_to_hash_is_refused(tmp_path: Path) -> None:
+    nested = b"q\x00h\x00\x86" * 60  # a tuple of twice the last one, sixty times
+    file = _with_pickle(tmp_path / "bomb.ckpt", b"\x80\x02})" + nested + b"K\x01s.")
+    with pytest.raises(CheckpointError, match="tuples in tuples"):
+        read_torch_zip(file)
+    file = _with_pickle(tmp_path / "key.ckpt", b"\x80\x02}K\x01K\x02\x86K\x01s.")
+    with pytest.raises(CheckpointError, match="tuple is the key"):
+        read_torch_zip(file)
+
+
+def test_lists_copied_over_and_over_are_refused(tmp_path: Path) -> None:
+    parts = b"](" + b"N" * 1000 + b"eq\x00"  # a list of a thousand nothings
+    content = b"\x80\x02" + parts + b"".join(b"cbuiltins\nlist\nh\x00\x85R" for _ in range(500)) + b"."
+    with pytest.raises(CheckpointError, match="over and over"):
+        read_torch_zip(_with_pickle(tmp_path / "lists.ckpt", content))
+    text = b"\x80\x02cbuiltins\nlist\nX\x03\x00\x00\x00abc\x85R."
+    with pytest.raises(CheckpointError, match="something else than a list"):
+        read_torch_zip(_with_pickle(tmp_path / "text.ckpt", text))
+
+
+def test_one_tensor_under_many_names_is_refused(tmp_path: Path) -> None:
+    numbers = torch.zeros(1000)
+    write_run(tmp_path / "run", state={f"decoder.copy_{i}": numbers for i in range(50)})
+    with pytest.raises(CheckpointError, match="over and over"):
+        load_checkpoint(tmp_path / "run")

@@ -53,6 +53,29 @@ def test_every_format_is_read_back(tmp_path: Path, form: Format) -> None:
     assert not structure.site_properties
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_left_handed_cell_is_not_mirrored(tmp_path: Path, form: Format) -> None:
+    """The chirality of three atoms on different heights around an axis survives."""
+    rows = np.array([[4.0, 0.2, 0.1], [0.3, 5.0, 0.2], [0.1, 0.4, -6.0]])
+    chiral = Structure(
+        Lattice(rows), ["Si", "O", "Li", "Na"], [[0, 0, 0], [0.2, 0, 0.1], [0, 0.2, 0.2], [0.2, 0.2, 0.4]]
+    )
+    path = tmp_path / {"cif": "a.cif", "poscar": "POSCAR", "json": "a.json", "extxyz": "a.extxyz"}[form]
+    write_structure(chiral, path, form)
+    back = read_structure(path)
+
+    def handedness(crystal: Structure) -> float:
+        place = {site.specie.symbol: site for site in crystal}
+        arms = []
+        for symbol in ("O", "Li", "Na"):
+            offset = place[symbol].frac_coords - place["Si"].frac_coords
+            arms.append(crystal.lattice.get_cartesian_coords(offset - np.round(offset)))
+        return float(np.linalg.det(arms))
+
+    assert handedness(back) == pytest.approx(handedness(chiral), rel=1e-6)
+    assert abs(handedness(chiral)) > 0.1
+
+
 def test_poscar_groups_elements(tmp_path: Path) -> None:
     mixed = Structure(Lattice.cubic(6), ["Na", "Cl", "Na"], [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0, 0]])
     write_structure(mixed, tmp_path / "POSCAR", "poscar")
