@@ -43,6 +43,7 @@ _ALLOWED_FUNCTIONS = (
     "mattergen.common.diffusion.corruption.LatticeVPSDE.from_vpsde_config",
     "mattergen.diffusion.d3pm.d3pm.create_discrete_diffusion_schedule",
 )
+_PART = "lightning_module.diffusion_module"
 _INITIALISERS = (
     "mattergen.common.gemnet.layers.atom_update_block",
     "mattergen.common.gemnet.layers.efficient",
@@ -61,14 +62,16 @@ def read_config(path: Path) -> dict[str, Any]:
 
     try:
         # From the text, so that only the file named is read.
-        whole = OmegaConf.load(io.StringIO(path.read_text(encoding="utf-8")))
-        part = OmegaConf.select(whole, "lightning_module.diffusion_module") if isinstance(whole, DictConfig) else None
-        if not isinstance(part, DictConfig):
-            raise CheckpointError(
-                f"{path} has no part `lightning_module.diffusion_module`: it is not the configuration of a MatterGen "
-                "model. Give the folder that holds `config.yaml` and `checkpoints/last.ckpt`."
-            )
-        plain = OmegaConf.to_container(part, resolve=True)
+        text = path.read_text(encoding="utf-8")
+        with _without_resolvers():
+            whole = OmegaConf.load(io.StringIO(text))
+            part = OmegaConf.select(whole, _PART) if isinstance(whole, DictConfig) else None
+            if not isinstance(part, DictConfig):
+                raise CheckpointError(
+                    f"{path} has no part `{_PART}`: it is not the configuration of a MatterGen model. Give the folder "
+                    "that holds `config.yaml` and `checkpoints/last.ckpt`."
+                )
+            plain = OmegaConf.to_container(part, resolve=True)
     except (OSError, UnicodeDecodeError, YAMLError) as error:
         raise CheckpointError(f"{path} cannot be read as YAML: {error}.") from error
     except OmegaConfBaseException as error:
@@ -89,7 +92,7 @@ def build_diffusion_module(config: Mapping[str, Any], where: Path) -> torch.nn.M
     load_package()
     # Building draws initial weights from the global generator; nobody needs them, and it is left as it was.
     with torch.random.fork_rng(devices=[]), _without_initialisation(), _without_scale_file():
-        module = _instantiate(config, where, "lightning_module.diffusion_module")
+        module = _instantiate(config, where, _PART)
     if not isinstance(module, torch.nn.Module):
         raise CheckpointError(f"{where} describes a {type(module).__name__} where a diffusion module should be.")
     return module
@@ -140,6 +143,21 @@ def _allowed(target: str, where: Path, place: str) -> Callable[..., Any]:
             "configuration could run anything that way. If the file is yours, leave that part out."
         )
     return found
+
+
+@contextlib.contextmanager
+def _without_resolvers() -> Iterator[None]:
+    """Take away what OmegaConf would call for a file: `eval` if a program registered it, and its own `oc.env`."""
+    from omegaconf.basecontainer import BaseContainer
+
+    resolvers: dict[str, Any] = BaseContainer._resolvers  # noqa: SLF001 - there is no public way to list them
+    kept = dict(resolvers)
+    resolvers.clear()
+    try:
+        yield
+    finally:
+        resolvers.clear()
+        resolvers.update(kept)
 
 
 @contextlib.contextmanager

@@ -176,6 +176,30 @@ def test_configuration_is_not_evaluated(copy: Path, tmp_path: Path) -> None:
     assert not mark.exists()
 
 
+@pytest.mark.parametrize("text", ["${eval:'1 + 15'}", "${oc.env:CHGGEN_TEST_SIZE}", "${oc.decode:'16'}"])
+def test_resolvers_of_the_program_are_not_called(copy: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OmegaConf has one table for the whole process: what another library registered would run for any file."""
+    omegaconf = pytest.importorskip("omegaconf").OmegaConf
+    called: list[str] = []
+
+    def evaluate(expression: str) -> int:
+        called.append(expression)
+        return 16
+
+    monkeypatch.setenv("CHGGEN_TEST_SIZE", "16")
+    path = copy / "config.yaml"
+    path.write_text(path.read_text().replace("hidden_dim: 16", f"hidden_dim: {text}"))
+    omegaconf.register_new_resolver("eval", evaluate)
+    try:
+        with pytest.raises(CheckpointError, match="Expressions are not run"):
+            load_checkpoint(copy)
+        assert called == []
+        assert omegaconf.has_resolver("oc.env")
+        assert omegaconf.create({"a": "${eval:'2'}"}).a == 16
+    finally:
+        omegaconf.clear_resolver("eval")
+
+
 def test_plain_references_are_followed(copy: Path) -> None:
     text = (copy / "config.yaml").read_text()
     assert "\n      hidden_dim: 16" in text
