@@ -11,8 +11,8 @@ import torch
 from chggen_kit.errors import InputError
 
 CHEMICAL_SYSTEM = "chemical_system"
-FORBIDDEN = -1e10
-"""Added to the logits of classes that must not be drawn, as MatterGen does."""
+FORBIDDEN = -1e30
+"""The logit of classes that must not be drawn. MatterGen adds -1e10, which guidance mixes and scales with the rest."""
 _UNCONDITIONAL = "_USE_UNCONDITIONAL_EMBEDDING"
 """Attribute in which MatterGen's networks look up which properties to ignore."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -85,19 +85,21 @@ class MatterGenScoreModel(ScoreModel):
         module = checkpoint.module
         self._processes = _processes_of(module.corruption, checkpoint.name, as_published=options.upstream_norms)
         known_elements = frozenset(modules["mattergen.common.utils.globals"].SELECTED_ATOMIC_NUMBERS)
-        allowed = None
-        if options.elements:
-            allowed = atomic_numbers(options.elements)
-            strangers = [s for s, z in zip(options.elements, allowed, strict=True) if z not in known_elements]
-            if strangers:
-                raise InputError(f"MatterGen was not trained on {', '.join(strangers)}: leave it out of `elements`.")
+        allowed = _elements_of("elements", options.elements, known_elements)
+        system = _elements_of("chemical_system", options.chemical_system, known_elements)
+        if allowed and system and not set(allowed) & set(system):
+            raise InputError(
+                f"The options elements ({'-'.join(options.elements)}) and chemical_system "
+                f"({'-'.join(options.chemical_system)}) have no element in common, so that none could be drawn. "
+                "Leave one out."
+            )
         guidance = make_guidance(
             options.chemical_system,
             options.properties,
             options.guidance_factor,
             list(module.model.cond_fields_model_was_trained_on),
         )
-        self._network = Network(module, guidance, allowed)
+        self._network = Network(module, guidance, allowed or None)
         diffused = tuple(name for name in FIELD_NAMES if self._processes[name].moves)
         self._capabilities = Capabilities(
             diffused=diffused,
@@ -235,6 +237,19 @@ class MatterGenScoreModel(ScoreModel):
                 f"MatterGen was not trained on {names}. Choose another composition, or another backend "
                 "(`chggen plugins` lists what is installed)."
             )
+
+
+def _elements_of(option: str, symbols: Sequence[str], known: Collection[int]) -> list[int]:
+    """Atomic numbers of the elements that an option names.
+
+    Raises:
+        InputError: for what is no element, or was never seen in training.
+    """
+    numbers = atomic_numbers(symbols)
+    strangers = [symbol for symbol, number in zip(symbols, numbers, strict=True) if number not in known]
+    if strangers:
+        raise InputError(f"MatterGen was not trained on {', '.join(strangers)}: leave it out of `{option}`.")
+    return numbers
 
 
 def _processes_of(corruption: Any, name: str, *, as_published: bool) -> dict[str, NoiseProcess]:  # noqa: ANN401

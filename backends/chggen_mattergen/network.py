@@ -43,8 +43,8 @@ class Network:
         self._cutoff = float(module.model.gemnet.cutoff)
         self._forbidden: Tensor | None = None
         if allowed is not None:
-            self._forbidden = torch.full((int(module.model.fc_atom.out_features),), FORBIDDEN)
-            self._forbidden[torch.tensor(sorted(allowed)) - 1] = 0
+            self._forbidden = torch.ones(int(module.model.fc_atom.out_features), dtype=torch.bool)
+            self._forbidden[torch.tensor(sorted(allowed)) - 1] = False
 
     def graphs(self, num_atoms: Tensor) -> list[Any]:
         """MatterGen's batches for crystals of these sizes, one for each network call; fields are placeholders."""
@@ -100,7 +100,8 @@ class Network:
             factor = self._guidance.factor
             result = {name: torch.lerp(unconditional[name], conditional[name], factor) for name in conditional}
         if self._forbidden is not None:
-            result["atomic_numbers"] = result["atomic_numbers"] + self._forbidden.to(result["atomic_numbers"])
+            logits = result["atomic_numbers"]
+            result["atomic_numbers"] = torch.where(self._forbidden.to(logits.device), FORBIDDEN, logits)
         return result
 
     def _one_by_one(

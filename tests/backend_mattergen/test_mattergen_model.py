@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from mattergen_toys import Kind, make_checkpoint
+from pydantic import ValidationError
 
 from chggen_kit.errors import CheckpointError, InputError
 from chggen_kit.interfaces.sampler import SampleResult, SamplingTask
@@ -22,6 +23,7 @@ from chggen_kit.testing.crystals import covered, disturbed, textbook_crystals
 from chggen_kit.torus import Neighbours, heights, neighbours
 from chggen_mattergen import network
 from chggen_mattergen.gauge import Gauge
+from chggen_mattergen.guidance import FORBIDDEN
 from chggen_mattergen.model import MatterGenScoreModel, load
 from chggen_mattergen.options import MatterGenOptions
 
@@ -202,8 +204,26 @@ def test_a_property_is_never_ignored_silently(make: Make) -> None:
         make("chemical_system", properties={"dft_band_gap": 1.0})
     with pytest.raises(InputError, match="not an element symbol"):
         make("chemical_system", chemical_system="Zn-Px")
-    with pytest.raises(InputError, match="not trained on He"):
+    with pytest.raises(InputError, match="not trained on He: leave it out of `elements`"):
         make(elements="He-O")
+    with pytest.raises(InputError, match="not trained on He: leave it out of `chemical_system`"):
+        make("chemical_system", chemical_system="He-O")
+    with pytest.raises(InputError, match=r"\(Li-O\) and chemical_system \(Zn-S\) have no element in common"):
+        make("chemical_system", chemical_system="Zn-S", elements="Li-O")
+    with pytest.raises(ValidationError, match="greater than or equal to 0"):
+        make("chemical_system", chemical_system="Zn-P-S", guidance_factor=-1)
+
+
+@pytest.mark.parametrize("factor", [0.001, 1.0, 1000.0])
+def test_the_restriction_holds_whatever_the_guidance_says(make: Make, factor: float) -> None:
+    """Guidance mixes logits of -1e10, so that a restriction must be far below them."""
+    model = make("chemical_system", chemical_system="Zn-P-S", elements="P-S-O", guidance_factor=factor)
+    fields = model.encode(skewed(), Known.coordinates_only(skewed()))
+    logits = model.predict(fields, torch.tensor([0.5]))["species"]
+    inside = logits[:, [7, 14, 15]]
+    outside = logits[:, [k for k in range(101) if k not in (7, 14, 15)]]
+    assert bool((outside == FORBIDDEN).all())
+    assert float(inside.amin()) > FORBIDDEN / 1e6
 
 
 def test_elements_and_masks_that_cannot_be(make: Make) -> None:
