@@ -12,6 +12,7 @@ import functools
 import inspect
 import io
 import json
+import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -91,7 +92,7 @@ def build_diffusion_module(config: Mapping[str, Any], where: Path) -> torch.nn.M
     """
     load_package()
     # Building draws initial weights from the global generator; nobody needs them, and it is left as it was.
-    with torch.random.fork_rng(devices=[]), _without_initialisation(), _without_scale_file():
+    with torch.random.fork_rng(devices=[]), _without_initialisation(), _without_scale_file(), _logging_kept():
         module = _instantiate(config, where, _PART)
     if not isinstance(module, torch.nn.Module):
         raise CheckpointError(f"{where} describes a {type(module).__name__} where a diffusion module should be.")
@@ -180,6 +181,17 @@ def _without_initialisation() -> Iterator[None]:
 
 def _leave_as_it_is(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
+
+
+@contextlib.contextmanager
+def _logging_kept() -> Iterator[None]:
+    """Keep `logging.debug`, which the package calls, from setting the root logger up: it has a handler meanwhile."""
+    root, handler = logging.getLogger(), logging.NullHandler()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
 
 
 @contextlib.contextmanager

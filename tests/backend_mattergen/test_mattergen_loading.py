@@ -127,6 +127,22 @@ def test_loading_draws_no_random_numbers_and_says_nothing(base: Path, capsys: py
     assert printed.out + printed.err == ""
 
 
+@pytest.mark.parametrize("own", [[], [logging.NullHandler()]])
+def test_logging_stays_as_the_program_has_it(base: Path, own: list[logging.Handler]) -> None:
+    root = logging.getLogger()
+    kept = root.handlers
+    try:
+        root.handlers = list(own)
+        load_checkpoint(base)
+        assert root.handlers == own
+        root.handlers = list(own)
+        with pytest.raises(CheckpointError):
+            build_diffusion_module({"_target_": "os.system"}, Path("x"))
+        assert root.handlers == own
+    finally:
+        root.handlers = kept
+
+
 class _Runs:
     """Writes a file when it is unpickled."""
 
