@@ -294,6 +294,28 @@ def test_released_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     assert find_model(str(tmp_path)) == tmp_path
 
 
+def test_any_failure_of_a_download_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors of httpx derive from Exception alone."""
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+
+    class TransportError(Exception):
+        pass
+
+    def refused(*_: Any, local_files_only: bool = False) -> str:
+        if local_files_only:
+            raise FileNotFoundError("not in the cache")
+        raise TransportError("[Errno 111] refused")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refused)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    with pytest.raises(CheckpointError, match=r"cannot be downloaded: \[Errno 111\] refused\. On a machine") as caught:
+        find_model("mattergen_base")
+    assert "offline" not in str(caught.value)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(CheckpointError, match="the offline mode of huggingface_hub is on"):
+        find_model("mattergen_base")
+
+
 def test_downloads_are_cached_and_compared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, base: Path) -> None:
     """The hub's cache keeps a large file under its SHA-256, and links to it."""
     huggingface_hub = pytest.importorskip("huggingface_hub")
