@@ -40,6 +40,8 @@ _ALLOWED_MODULES = (
     "mattergen.property_embeddings",
 )
 """Modules whose classes a configuration may name."""
+_MISFITS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What the package raises for arguments of the wrong type or size; it checks few of them itself."""
 _ALLOWED_FUNCTIONS = (
     "mattergen.common.diffusion.corruption.LatticeVPSDE.from_vpsde_config",
     "mattergen.diffusion.d3pm.d3pm.create_discrete_diffusion_schedule",
@@ -114,7 +116,7 @@ def _instantiate(node: Any, where: Path, place: str) -> Any:  # noqa: ANN401 - w
     target = _allowed(str(node["_target_"]), where, place)
     try:
         return functools.partial(target, **arguments) if node.get("_partial_") else target(**arguments)
-    except (TypeError, ValueError, AssertionError, KeyError, AttributeError, RuntimeError) as error:
+    except _MISFITS as error:
         raise CheckpointError(
             f"{where}: {node['_target_']} at {place} cannot be made from the arguments given there ({error!r}). The "
             "file was written by another version of mattergen, or changed."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,6 +58,11 @@ def make_guidance(
             value that cannot be.
     """
     values: dict[str, float | str] = dict(properties)
+    if CHEMICAL_SYSTEM in values:
+        raise InputError("A chemical system is no number: give it by the option chemical_system, e.g. Zn-P-S.")
+    for name, number in properties.items():
+        if not math.isfinite(number):
+            raise InputError(f"The value of {name} is {number}. Give a finite number.")
     if chemical_system:
         atomic_numbers(chemical_system)  # refuses what is no element
         values[CHEMICAL_SYSTEM] = "-".join(sorted(set(chemical_system)))

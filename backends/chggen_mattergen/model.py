@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chggen_kit.errors import CheckpointError, InputError
+from chggen_kit.errors import CheckpointError, InputError, PluginError
 from chggen_kit.interfaces.processes import NoiseProcess
 from chggen_kit.interfaces.score_model import Capabilities, ScoreModel
 from chggen_kit.processes import AbsorbingCategorical, Fixed, LatticeVP, NumAtomsTorusVE
@@ -83,7 +83,7 @@ class MatterGenScoreModel(ScoreModel):
         modules: Any = load_package()
         self._device = torch.device(device)
         module = checkpoint.module
-        self._processes = _processes_of(module.corruption, checkpoint.name, as_published=options.upstream_norms)
+        self._processes = _processes_of(module, checkpoint.name, as_published=options.upstream_norms)
         known_elements = frozenset(modules["mattergen.common.utils.globals"].SELECTED_ATOMIC_NUMBERS)
         allowed = _elements_of("elements", options.elements, known_elements)
         system = _elements_of("chemical_system", options.chemical_system, known_elements)
@@ -252,12 +252,24 @@ def _elements_of(option: str, symbols: Sequence[str], known: Collection[int]) ->
     return numbers
 
 
-def _processes_of(corruption: Any, name: str, *, as_published: bool) -> dict[str, NoiseProcess]:  # noqa: ANN401
+def _processes_of(module: Any, name: str, *, as_published: bool) -> dict[str, NoiseProcess]:  # noqa: ANN401
     """The kit's processes with the parameters of MatterGen's own.
 
     Raises:
-        CheckpointError: for a process that the kit has no counterpart of.
+        CheckpointError: for a process that the kit has no counterpart of, or parameters that cannot be.
     """
+    try:
+        return _counterparts(module.corruption, name, as_published=as_published)
+    except CheckpointError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, PluginError) as error:
+        raise CheckpointError(
+            f"The config.yaml of the model {name} describes noise that cannot be ({error}). The file was written by "
+            "another version of mattergen, or changed."
+        ) from error
+
+
+def _counterparts(corruption: Any, name: str, *, as_published: bool) -> dict[str, NoiseProcess]:  # noqa: ANN401
     sdes, discrete = dict(corruption.sdes), dict(corruption.discrete_corruptions)
     kinds = {key: type(value).__name__ for key, value in {**sdes, **discrete}.items()}
     expected = {"pos": "NumAtomsVarianceAdjustedWrappedVESDE", "cell": "LatticeVPSDE"}

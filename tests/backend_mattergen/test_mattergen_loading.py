@@ -20,6 +20,8 @@ from chggen_mattergen import hub, package
 from chggen_mattergen.checkpoint import load_checkpoint, sha256_of
 from chggen_mattergen.config import build_diffusion_module
 from chggen_mattergen.hub import find_model
+from chggen_mattergen.model import load
+from chggen_mattergen.options import MatterGenOptions
 from chggen_mattergen.stand_ins import SparseTensor, scatter, segment_coo, segment_csr
 
 _TRACES = """
@@ -226,6 +228,38 @@ def test_plain_references_are_followed(copy: Path) -> None:
     assert load_checkpoint(copy).module.model.hidden_dim == 16
 
 
+MISFITS = (
+    ("beta_max: 20.0", "beta_max: much"),
+    ("beta_max: 20.0", "beta_max: [20.0]"),
+    ("beta_max: 20.0", "beta_max: .nan"),
+    ("limit_density: 0.05771451654022283", "limit_density: 0"),
+    ("limit_density: 0.05771451654022283", "limit_density: null"),
+    ("sigma_max: 5.0", "sigma_max: wide"),
+    ("sigma_max: 5.0", "sigma_max: -5.0"),
+    ("wrapping_boundary: 1.0", "wrapping_boundary: round"),
+    ("dim: 101", "dim: many"),
+    ("num_steps: 1000", "num_steps: 0"),
+    ("num_steps: 1000", "num_steps: text"),
+    ("cutoff: 4.0", "cutoff: 0"),
+    ("cutoff: 4.0", "cutoff: text"),
+    ("num_radial: 16", "num_radial: 0"),
+    ("num_spherical: 4", "num_spherical: 0"),
+    ("num_spherical: 4", "num_spherical: -3"),
+    ("num_blocks: 1", "num_blocks: 1.5"),
+    ("hidden_dim: 16", "hidden_dim: {}"),
+    ("hidden_dim: 16", "hidden_dim: 0"),
+)
+
+
+@pytest.mark.parametrize(("right", "wrong"), MISFITS)
+def test_numbers_that_do_not_fit(copy: Path, right: str, wrong: str) -> None:
+    text = (copy / "config.yaml").read_text()
+    assert right in text
+    (copy / "config.yaml").write_text(text.replace(right, wrong))
+    with pytest.raises(CheckpointError, match=r"config\.yaml"):
+        load(MatterGenOptions(checkpoint=str(copy)))
+
+
 def test_other_weights_are_refused(copy: Path) -> None:
     path = copy / "checkpoints" / "last.ckpt"
     original = content(copy)
@@ -256,6 +290,12 @@ def test_damaged_and_missing_files(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="several files"):
         load_checkpoint(copy)
     (copy / "last.ckpt").unlink()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(CheckpointError, match=r"holds no last\.ckpt"):
+        load_checkpoint(copy)
+    path.rmdir()
+    path.write_bytes(whole)
     (copy / "config.yaml").write_text("trainer: {}\n")
     with pytest.raises(CheckpointError, match="not the configuration of a MatterGen"):
         load_checkpoint(copy)
@@ -351,9 +391,6 @@ def test_downloads_are_cached_and_compared(monkeypatch: pytest.MonkeyPatch, tmp_
 @pytest.mark.usefixtures("mattergen_installed")
 def test_a_full_size_model_loads_within_seconds(tmp_path: Path) -> None:
     from time import process_time
-
-    from chggen_mattergen.model import load
-    from chggen_mattergen.options import MatterGenOptions
 
     folder = make_checkpoint(tmp_path, released=True)
     begin = process_time()

@@ -23,7 +23,7 @@ from chggen_kit.testing.crystals import covered, disturbed, textbook_crystals
 from chggen_kit.torus import Neighbours, heights, neighbours
 from chggen_mattergen import network
 from chggen_mattergen.gauge import Gauge
-from chggen_mattergen.guidance import FORBIDDEN
+from chggen_mattergen.guidance import FORBIDDEN, make_guidance
 from chggen_mattergen.model import MatterGenScoreModel, load
 from chggen_mattergen.options import MatterGenOptions
 
@@ -212,6 +212,16 @@ def test_a_property_is_never_ignored_silently(make: Make) -> None:
         make("chemical_system", chemical_system="Zn-S", elements="Li-O")
     with pytest.raises(ValidationError, match="greater than or equal to 0"):
         make("chemical_system", chemical_system="Zn-P-S", guidance_factor=-1)
+
+
+def test_values_that_no_property_has(make: Make) -> None:
+    with pytest.raises(InputError, match="by the option chemical_system"):
+        make("chemical_system", properties={"chemical_system": 1.0})
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(InputError, match=f"energy_above_hull is {value}"):
+            make("chemical_system", properties={"energy_above_hull": value})
+        with pytest.raises(InputError, match=f"space_group is {value}"):
+            make_guidance([], {"space_group": value}, 2.0, ["space_group"])
 
 
 @pytest.mark.parametrize("factor", [0.001, 1.0, 1000.0])
