@@ -45,7 +45,7 @@ def find_weights(folder: Path) -> Path:
             f"{folder} is not a folder. Give the folder of a MatterGen model, which holds `config.yaml` and "
             "`checkpoints/last.ckpt`, or the name of a released model."
         )
-    found = sorted(folder.rglob("last.ckpt"))
+    found = sorted(path for path in folder.rglob("last.ckpt") if path.is_file())
     if not found or not (folder / "config.yaml").is_file():
         missing = " and ".join(
             name
@@ -88,11 +88,15 @@ def sha256_of(path: Path) -> str:
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
     # Git LFS leaves a short text in place of a file that was not fetched.
-    with path.open("rb") as file:
-        if file.read(40).startswith(b"version https://git-lfs"):
-            raise CheckpointError(
-                f"{path} is a pointer of Git LFS, not the weights. Run `git lfs pull`, or download the file."
-            )
+    try:
+        with path.open("rb") as file:
+            begin = file.read(40)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}.") from error
+    if begin.startswith(b"version https://git-lfs"):
+        raise CheckpointError(
+            f"{path} is a pointer of Git LFS, not the weights. Run `git lfs pull`, or download the file."
+        )
     try:
         # Mapped, so that what is not used (the optimiser's state) is not read.
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)

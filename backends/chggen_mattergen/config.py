@@ -12,6 +12,7 @@ import functools
 import inspect
 import io
 import json
+import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -39,10 +40,13 @@ _ALLOWED_MODULES = (
     "mattergen.property_embeddings",
 )
 """Modules whose classes a configuration may name."""
+_MISFITS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What the package raises for arguments of the wrong type or size; it checks few of them itself."""
 _ALLOWED_FUNCTIONS = (
     "mattergen.common.diffusion.corruption.LatticeVPSDE.from_vpsde_config",
     "mattergen.diffusion.d3pm.d3pm.create_discrete_diffusion_schedule",
 )
+_PART = "lightning_module.diffusion_module"
 _INITIALISERS = (
     "mattergen.common.gemnet.layers.atom_update_block",
     "mattergen.common.gemnet.layers.efficient",
@@ -61,14 +65,16 @@ def read_config(path: Path) -> dict[str, Any]:
 
     try:
         # From the text, so that only the file named is read.
-        whole = OmegaConf.load(io.StringIO(path.read_text(encoding="utf-8")))
-        part = OmegaConf.select(whole, "lightning_module.diffusion_module") if isinstance(whole, DictConfig) else None
-        if not isinstance(part, DictConfig):
-            raise CheckpointError(
-                f"{path} has no part `lightning_module.diffusion_module`: it is not the configuration of a MatterGen "
-                "model. Give the folder that holds `config.yaml` and `checkpoints/last.ckpt`."
-            )
-        plain = OmegaConf.to_container(part, resolve=True)
+        text = path.read_text(encoding="utf-8")
+        with _without_resolvers():
+            whole = OmegaConf.load(io.StringIO(text))
+            part = OmegaConf.select(whole, _PART) if isinstance(whole, DictConfig) else None
+            if not isinstance(part, DictConfig):
+                raise CheckpointError(
+                    f"{path} has no part `{_PART}`: it is not the configuration of a MatterGen model. Give the folder "
+                    "that holds `config.yaml` and `checkpoints/last.ckpt`."
+                )
+            plain = OmegaConf.to_container(part, resolve=True)
     except (OSError, UnicodeDecodeError, YAMLError) as error:
         raise CheckpointError(f"{path} cannot be read as YAML: {error}.") from error
     except OmegaConfBaseException as error:
@@ -88,8 +94,8 @@ def build_diffusion_module(config: Mapping[str, Any], where: Path) -> torch.nn.M
     """
     load_package()
     # Building draws initial weights from the global generator; nobody needs them, and it is left as it was.
-    with torch.random.fork_rng(devices=[]), _without_initialisation(), _without_scale_file():
-        module = _instantiate(config, where, "lightning_module.diffusion_module")
+    with torch.random.fork_rng(devices=[]), _without_initialisation(), _without_scale_file(), _logging_kept():
+        module = _instantiate(config, where, _PART)
     if not isinstance(module, torch.nn.Module):
         raise CheckpointError(f"{where} describes a {type(module).__name__} where a diffusion module should be.")
     return module
@@ -110,7 +116,7 @@ def _instantiate(node: Any, where: Path, place: str) -> Any:  # noqa: ANN401 - w
     target = _allowed(str(node["_target_"]), where, place)
     try:
         return functools.partial(target, **arguments) if node.get("_partial_") else target(**arguments)
-    except (TypeError, ValueError, AssertionError, KeyError, AttributeError, RuntimeError) as error:
+    except _MISFITS as error:
         raise CheckpointError(
             f"{where}: {node['_target_']} at {place} cannot be made from the arguments given there ({error!r}). The "
             "file was written by another version of mattergen, or changed."
@@ -143,6 +149,21 @@ def _allowed(target: str, where: Path, place: str) -> Callable[..., Any]:
 
 
 @contextlib.contextmanager
+def _without_resolvers() -> Iterator[None]:
+    """Take away what OmegaConf would call for a file: `eval` if a program registered it, and its own `oc.env`."""
+    from omegaconf.basecontainer import BaseContainer
+
+    resolvers: dict[str, Any] = BaseContainer._resolvers  # noqa: SLF001 - there is no public way to list them
+    kept = dict(resolvers)
+    resolvers.clear()
+    try:
+        yield
+    finally:
+        resolvers.clear()
+        resolvers.update(kept)
+
+
+@contextlib.contextmanager
 def _without_initialisation() -> Iterator[None]:
     """Skip the orthogonal initialisation, which takes most of the time of building a full-size network."""
     modules: dict[str, Any] = {name: load_package()[name] for name in _INITIALISERS}
@@ -162,6 +183,17 @@ def _without_initialisation() -> Iterator[None]:
 
 def _leave_as_it_is(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
+
+
+@contextlib.contextmanager
+def _logging_kept() -> Iterator[None]:
+    """Keep `logging.debug`, which the package calls, from setting the root logger up: it has a handler meanwhile."""
+    root, handler = logging.getLogger(), logging.NullHandler()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
 
 
 @contextlib.contextmanager

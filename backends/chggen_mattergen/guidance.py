@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,8 @@ import torch
 from chggen_kit.errors import InputError
 
 CHEMICAL_SYSTEM = "chemical_system"
-FORBIDDEN = -1e10
-"""Added to the logits of classes that must not be drawn, as MatterGen does."""
+FORBIDDEN = -1e30
+"""The logit of classes that must not be drawn. MatterGen adds -1e10, which guidance mixes and scales with the rest."""
 _UNCONDITIONAL = "_USE_UNCONDITIONAL_EMBEDDING"
 """Attribute in which MatterGen's networks look up which properties to ignore."""
 
@@ -57,6 +58,11 @@ def make_guidance(
             value that cannot be.
     """
     values: dict[str, float | str] = dict(properties)
+    if CHEMICAL_SYSTEM in values:
+        raise InputError("A chemical system is no number: give it by the option chemical_system, e.g. Zn-P-S.")
+    for name, number in properties.items():
+        if not math.isfinite(number):
+            raise InputError(f"The value of {name} is {number}. Give a finite number.")
     if chemical_system:
         atomic_numbers(chemical_system)  # refuses what is no element
         values[CHEMICAL_SYSTEM] = "-".join(sorted(set(chemical_system)))

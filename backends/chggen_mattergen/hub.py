@@ -50,7 +50,7 @@ def _download(name: str) -> Path:
     The hub names the SHA-256 of large files, and the cache files them under it: the file is compared with that.
     """
     try:
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import constants, hf_hub_download
     except ImportError as error:
         raise CheckpointError(_advice(name, "huggingface_hub, which downloads it, is not installed")) from error
     files = [file.format(name) for file in _FILES]
@@ -60,8 +60,10 @@ def _download(name: str) -> Path:
         except OSError:
             _LOG.info("Downloading the MatterGen model %s from the repository %s.", name, _REPOSITORY)
             config, weights = (hf_hub_download(_REPOSITORY, file) for file in files)
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # those of httpx, by which it downloads, have no base but this one
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if constants.HF_HUB_OFFLINE:
+            reason = f"the offline mode of huggingface_hub is on (HF_HUB_OFFLINE is set; {reason})"
         raise CheckpointError(_advice(name, f"it cannot be downloaded: {reason}")) from error
     _verify(Path(weights))
     return Path(config).parent

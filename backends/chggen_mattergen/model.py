@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from chggen_kit.errors import CheckpointError, InputError
+from chggen_kit.errors import CheckpointError, InputError, PluginError
 from chggen_kit.interfaces.processes import NoiseProcess
 from chggen_kit.interfaces.score_model import Capabilities, ScoreModel
 from chggen_kit.processes import AbsorbingCategorical, Fixed, LatticeVP, NumAtomsTorusVE
@@ -83,21 +83,23 @@ class MatterGenScoreModel(ScoreModel):
         modules: Any = load_package()
         self._device = torch.device(device)
         module = checkpoint.module
-        self._processes = _processes_of(module.corruption, checkpoint.name, as_published=options.upstream_norms)
+        self._processes = _processes_of(module, checkpoint.name, as_published=options.upstream_norms)
         known_elements = frozenset(modules["mattergen.common.utils.globals"].SELECTED_ATOMIC_NUMBERS)
-        allowed = None
-        if options.elements:
-            allowed = atomic_numbers(options.elements)
-            strangers = [s for s, z in zip(options.elements, allowed, strict=True) if z not in known_elements]
-            if strangers:
-                raise InputError(f"MatterGen was not trained on {', '.join(strangers)}: leave it out of `elements`.")
+        allowed = _elements_of("elements", options.elements, known_elements)
+        system = _elements_of("chemical_system", options.chemical_system, known_elements)
+        if allowed and system and not set(allowed) & set(system):
+            raise InputError(
+                f"The options elements ({'-'.join(options.elements)}) and chemical_system "
+                f"({'-'.join(options.chemical_system)}) have no element in common, so that none could be drawn. "
+                "Leave one out."
+            )
         guidance = make_guidance(
             options.chemical_system,
             options.properties,
             options.guidance_factor,
             list(module.model.cond_fields_model_was_trained_on),
         )
-        self._network = Network(module, guidance, allowed)
+        self._network = Network(module, guidance, allowed or None)
         diffused = tuple(name for name in FIELD_NAMES if self._processes[name].moves)
         self._capabilities = Capabilities(
             diffused=diffused,
@@ -237,12 +239,37 @@ class MatterGenScoreModel(ScoreModel):
             )
 
 
-def _processes_of(corruption: Any, name: str, *, as_published: bool) -> dict[str, NoiseProcess]:  # noqa: ANN401
+def _elements_of(option: str, symbols: Sequence[str], known: Collection[int]) -> list[int]:
+    """Atomic numbers of the elements that an option names.
+
+    Raises:
+        InputError: for what is no element, or was never seen in training.
+    """
+    numbers = atomic_numbers(symbols)
+    strangers = [symbol for symbol, number in zip(symbols, numbers, strict=True) if number not in known]
+    if strangers:
+        raise InputError(f"MatterGen was not trained on {', '.join(strangers)}: leave it out of `{option}`.")
+    return numbers
+
+
+def _processes_of(module: Any, name: str, *, as_published: bool) -> dict[str, NoiseProcess]:  # noqa: ANN401
     """The kit's processes with the parameters of MatterGen's own.
 
     Raises:
-        CheckpointError: for a process that the kit has no counterpart of.
+        CheckpointError: for a process that the kit has no counterpart of, or parameters that cannot be.
     """
+    try:
+        return _counterparts(module.corruption, name, as_published=as_published)
+    except CheckpointError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, PluginError) as error:
+        raise CheckpointError(
+            f"The config.yaml of the model {name} describes noise that cannot be ({error}). The file was written by "
+            "another version of mattergen, or changed."
+        ) from error
+
+
+def _counterparts(corruption: Any, name: str, *, as_published: bool) -> dict[str, NoiseProcess]:  # noqa: ANN401
     sdes, discrete = dict(corruption.sdes), dict(corruption.discrete_corruptions)
     kinds = {key: type(value).__name__ for key, value in {**sdes, **discrete}.items()}
     expected = {"pos": "NumAtomsVarianceAdjustedWrappedVESDE", "cell": "LatticeVPSDE"}

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chggen_kit.torus import neighbours
+from chggen_kit.torus import neighbours, reduced_cell
 from chggen_mattergen.guidance import FORBIDDEN, Guidance
 from chggen_mattergen.package import load_package
 
@@ -19,6 +19,8 @@ Outputs = dict[str, Tensor]
 _MAX_VOLUME_PER_ATOM = 1e5
 """Å^3; the emptiest crystals known have a hundredth of it."""
 _MIN_VOLUME_PER_ATOM = 1e-3
+_NEAREST = torch.cartesian_prod(*[torch.arange(-1.0, 2.0)] * 3)[:13]
+"""Half of the 26 translations around a cell: a flat cell that its pairs of vectors do not betray has a short one."""
 _NO_GRAPH = ("max(): Expected reduction dim", "cannot reshape tensor of 0 elements", "linalg.inv:")
 """How errors begin that the package raises where a crystal has too few neighbours for a graph."""
 
@@ -41,8 +43,8 @@ class Network:
         self._cutoff = float(module.model.gemnet.cutoff)
         self._forbidden: Tensor | None = None
         if allowed is not None:
-            self._forbidden = torch.full((int(module.model.fc_atom.out_features),), FORBIDDEN)
-            self._forbidden[torch.tensor(sorted(allowed)) - 1] = 0
+            self._forbidden = torch.ones(int(module.model.fc_atom.out_features), dtype=torch.bool)
+            self._forbidden[torch.tensor(sorted(allowed)) - 1] = False
 
     def graphs(self, num_atoms: Tensor) -> list[Any]:
         """MatterGen's batches for crystals of these sizes, one for each network call; fields are placeholders."""
@@ -98,7 +100,8 @@ class Network:
             factor = self._guidance.factor
             result = {name: torch.lerp(unconditional[name], conditional[name], factor) for name in conditional}
         if self._forbidden is not None:
-            result["atomic_numbers"] = result["atomic_numbers"] + self._forbidden.to(result["atomic_numbers"])
+            logits = result["atomic_numbers"]
+            result["atomic_numbers"] = torch.where(self._forbidden.to(logits.device), FORBIDDEN, logits)
         return result
 
     def _one_by_one(
@@ -129,13 +132,16 @@ class Network:
         """Whether each crystal has a cell with a volume, and an atom within the cutoff of another or its image."""
         volume = torch.linalg.det(cell.double()).abs() / num_atoms
         sane = torch.isfinite(cell).all(dim=(1, 2)) & (volume > _MIN_VOLUME_PER_ATOM) & (volume < _MAX_VOLUME_PER_ATOM)
-        # An image of itself is near enough to every atom of a cell with a short edge, which nearly all have.
-        roomy = sane & (cell.norm(dim=2).amin(dim=1) >= self._cutoff)
+        # The same lattice by short vectors: where it has a long thin cell, images without number would be looked at.
+        basis = reduced_cell(torch.where(sane[:, None, None], cell.double(), torch.eye(3).to(cell.device).double()))
+        # An image of itself is near enough to every atom of a lattice with a short vector, which nearly all have.
+        roomy = sane & ((_NEAREST.to(basis) @ basis).norm(dim=2).amin(dim=1) >= self._cutoff)
         if bool(roomy.any()):
             bounds = torch.nn.functional.pad(num_atoms.cumsum(0), (1, 0)).tolist()
             for crystal in roomy.nonzero()[:, 0].tolist():
                 rows, one = slice(bounds[crystal], bounds[crystal + 1]), slice(crystal, crystal + 1)
-                pairs = neighbours(frac[rows].double(), cell[one].double(), num_atoms[one], self._cutoff)
+                inside = frac[rows].double() @ cell[crystal].double() @ torch.linalg.inv(basis[crystal])
+                pairs = neighbours(inside, basis[one], num_atoms[one], self._cutoff)
                 sane[crystal] = pairs.source.numel() > 0
         return sane
 

@@ -38,6 +38,7 @@ class MatterGenOptions(BaseModel):
     )
     guidance_factor: float = Field(
         default=2.0,
+        ge=0,  # below it the model would be guided away, and the mask of MatterGen's elements would be turned around
         allow_inf_nan=False,
         description="Strength of the guidance: 1 follows the conditional score; others take two network calls.",
     )

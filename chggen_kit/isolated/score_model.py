@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -51,7 +52,10 @@ class IsolatedScoreModel(ScoreModel):
 
     def __init__(self, worker: Worker, facts: dict[str, Any]) -> None:
         self._worker = worker
-        self._capabilities = from_description(Capabilities, facts["capabilities"])
+        capabilities = from_description(Capabilities, facts["capabilities"])
+        # The keys of a mapping are texts in JSON.
+        counts = {int(count): share for count, share in capabilities.atom_counts.items()}
+        self._capabilities = replace(capabilities, atom_counts=counts)
         self._processes = {name: from_spec(from_plain(spec)) for name, spec in facts["processes"].items()}
 
     @property

@@ -75,8 +75,11 @@ def _system_options(config: GenerateConfig, registry: Registry) -> dict[str, Any
     Raises:
         InputError: when the score model has no such option, or was given another system by it.
     """
-    model = registry.options_model("score-model", config.backend.name)
-    if model is None or "chemical_system" not in model.model_fields:
+    entry = registry.get("score-model", config.backend.name)
+    model = entry.load_options()
+    # One in another environment need not be known here: its worker checks the option.
+    unknown = model is None and entry.environment is not None
+    if not unknown and (model is None or "chemical_system" not in model.model_fields):
         raise InputError(
             f"The backend {config.backend.name} cannot be guided to a chemical system. Choose another with --backend "
             "(for example mattergen, with a model trained on chemical systems), or give a formula."

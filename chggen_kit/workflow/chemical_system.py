@@ -43,7 +43,7 @@ def choose_sizes(config: GenerateConfig, parts: Parts) -> list[int]:
             f"The backend {config.backend.name} does not say how many atoms its crystals have. Give numbers of atoms "
             "with --atoms."
         )
-    counts = sorted(shares)
+    counts = sorted(shares, key=int)
     weights = np.array([shares[count] for count in counts])
     drawn = np.random.default_rng([_STREAM, config.seed]).choice(counts, size=config.n, p=weights / weights.sum())
     return [int(count) for count in drawn]

@@ -20,6 +20,8 @@ from chggen_mattergen import hub, package
 from chggen_mattergen.checkpoint import load_checkpoint, sha256_of
 from chggen_mattergen.config import build_diffusion_module
 from chggen_mattergen.hub import find_model
+from chggen_mattergen.model import load
+from chggen_mattergen.options import MatterGenOptions
 from chggen_mattergen.stand_ins import SparseTensor, scatter, segment_coo, segment_csr
 
 _TRACES = """
@@ -127,6 +129,22 @@ def test_loading_draws_no_random_numbers_and_says_nothing(base: Path, capsys: py
     assert printed.out + printed.err == ""
 
 
+@pytest.mark.parametrize("own", [[], [logging.NullHandler()]])
+def test_logging_stays_as_the_program_has_it(base: Path, own: list[logging.Handler]) -> None:
+    root = logging.getLogger()
+    kept = root.handlers
+    try:
+        root.handlers = list(own)
+        load_checkpoint(base)
+        assert root.handlers == own
+        root.handlers = list(own)
+        with pytest.raises(CheckpointError):
+            build_diffusion_module({"_target_": "os.system"}, Path("x"))
+        assert root.handlers == own
+    finally:
+        root.handlers = kept
+
+
 class _Runs:
     """Writes a file when it is unpickled."""
 
@@ -176,6 +194,30 @@ def test_configuration_is_not_evaluated(copy: Path, tmp_path: Path) -> None:
     assert not mark.exists()
 
 
+@pytest.mark.parametrize("text", ["${eval:'1 + 15'}", "${oc.env:CHGGEN_TEST_SIZE}", "${oc.decode:'16'}"])
+def test_resolvers_of_the_program_are_not_called(copy: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OmegaConf has one table for the whole process: what another library registered would run for any file."""
+    omegaconf = pytest.importorskip("omegaconf").OmegaConf
+    called: list[str] = []
+
+    def evaluate(expression: str) -> int:
+        called.append(expression)
+        return 16
+
+    monkeypatch.setenv("CHGGEN_TEST_SIZE", "16")
+    path = copy / "config.yaml"
+    path.write_text(path.read_text().replace("hidden_dim: 16", f"hidden_dim: {text}"))
+    omegaconf.register_new_resolver("eval", evaluate)
+    try:
+        with pytest.raises(CheckpointError, match="Expressions are not run"):
+            load_checkpoint(copy)
+        assert called == []
+        assert omegaconf.has_resolver("oc.env")
+        assert omegaconf.create({"a": "${eval:'2'}"}).a == 16
+    finally:
+        omegaconf.clear_resolver("eval")
+
+
 def test_plain_references_are_followed(copy: Path) -> None:
     text = (copy / "config.yaml").read_text()
     assert "\n      hidden_dim: 16" in text
@@ -184,6 +226,38 @@ def test_plain_references_are_followed(copy: Path) -> None:
     )
     (copy / "config.yaml").write_text(referring)
     assert load_checkpoint(copy).module.model.hidden_dim == 16
+
+
+MISFITS = (
+    ("beta_max: 20.0", "beta_max: much"),
+    ("beta_max: 20.0", "beta_max: [20.0]"),
+    ("beta_max: 20.0", "beta_max: .nan"),
+    ("limit_density: 0.05771451654022283", "limit_density: 0"),
+    ("limit_density: 0.05771451654022283", "limit_density: null"),
+    ("sigma_max: 5.0", "sigma_max: wide"),
+    ("sigma_max: 5.0", "sigma_max: -5.0"),
+    ("wrapping_boundary: 1.0", "wrapping_boundary: round"),
+    ("dim: 101", "dim: many"),
+    ("num_steps: 1000", "num_steps: 0"),
+    ("num_steps: 1000", "num_steps: text"),
+    ("cutoff: 4.0", "cutoff: 0"),
+    ("cutoff: 4.0", "cutoff: text"),
+    ("num_radial: 16", "num_radial: 0"),
+    ("num_spherical: 4", "num_spherical: 0"),
+    ("num_spherical: 4", "num_spherical: -3"),
+    ("num_blocks: 1", "num_blocks: 1.5"),
+    ("hidden_dim: 16", "hidden_dim: {}"),
+    ("hidden_dim: 16", "hidden_dim: 0"),
+)
+
+
+@pytest.mark.parametrize(("right", "wrong"), MISFITS)
+def test_numbers_that_do_not_fit(copy: Path, right: str, wrong: str) -> None:
+    text = (copy / "config.yaml").read_text()
+    assert right in text
+    (copy / "config.yaml").write_text(text.replace(right, wrong))
+    with pytest.raises(CheckpointError, match=r"config\.yaml"):
+        load(MatterGenOptions(checkpoint=str(copy)))
 
 
 def test_other_weights_are_refused(copy: Path) -> None:
@@ -216,6 +290,12 @@ def test_damaged_and_missing_files(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="several files"):
         load_checkpoint(copy)
     (copy / "last.ckpt").unlink()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(CheckpointError, match=r"holds no last\.ckpt"):
+        load_checkpoint(copy)
+    path.rmdir()
+    path.write_bytes(whole)
     (copy / "config.yaml").write_text("trainer: {}\n")
     with pytest.raises(CheckpointError, match="not the configuration of a MatterGen"):
         load_checkpoint(copy)
@@ -254,6 +334,28 @@ def test_released_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     assert find_model(str(tmp_path)) == tmp_path
 
 
+def test_any_failure_of_a_download_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors of httpx derive from Exception alone."""
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+
+    class TransportError(Exception):
+        pass
+
+    def refused(*_: Any, local_files_only: bool = False) -> str:
+        if local_files_only:
+            raise FileNotFoundError("not in the cache")
+        raise TransportError("[Errno 111] refused")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refused)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    with pytest.raises(CheckpointError, match=r"cannot be downloaded: \[Errno 111\] refused\. On a machine") as caught:
+        find_model("mattergen_base")
+    assert "offline" not in str(caught.value)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(CheckpointError, match="the offline mode of huggingface_hub is on"):
+        find_model("mattergen_base")
+
+
 def test_downloads_are_cached_and_compared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, base: Path) -> None:
     """The hub's cache keeps a large file under its SHA-256, and links to it."""
     huggingface_hub = pytest.importorskip("huggingface_hub")
@@ -289,9 +391,6 @@ def test_downloads_are_cached_and_compared(monkeypatch: pytest.MonkeyPatch, tmp_
 @pytest.mark.usefixtures("mattergen_installed")
 def test_a_full_size_model_loads_within_seconds(tmp_path: Path) -> None:
     from time import process_time
-
-    from chggen_mattergen.model import load
-    from chggen_mattergen.options import MatterGenOptions
 
     folder = make_checkpoint(tmp_path, released=True)
     begin = process_time()

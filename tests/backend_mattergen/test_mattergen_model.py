@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from mattergen_toys import Kind, make_checkpoint
+from pydantic import ValidationError
 
 from chggen_kit.errors import CheckpointError, InputError
 from chggen_kit.interfaces.sampler import SampleResult, SamplingTask
@@ -19,7 +20,10 @@ from chggen_kit.samplers.predictor_corrector import PredictorCorrector
 from chggen_kit.state import CrystalBatch, Fields, Known
 from chggen_kit.testing import check_score_model
 from chggen_kit.testing.crystals import covered, disturbed, textbook_crystals
+from chggen_kit.torus import Neighbours, heights, neighbours
+from chggen_mattergen import network
 from chggen_mattergen.gauge import Gauge
+from chggen_mattergen.guidance import FORBIDDEN, make_guidance
 from chggen_mattergen.model import MatterGenScoreModel, load
 from chggen_mattergen.options import MatterGenOptions
 
@@ -200,8 +204,36 @@ def test_a_property_is_never_ignored_silently(make: Make) -> None:
         make("chemical_system", properties={"dft_band_gap": 1.0})
     with pytest.raises(InputError, match="not an element symbol"):
         make("chemical_system", chemical_system="Zn-Px")
-    with pytest.raises(InputError, match="not trained on He"):
+    with pytest.raises(InputError, match="not trained on He: leave it out of `elements`"):
         make(elements="He-O")
+    with pytest.raises(InputError, match="not trained on He: leave it out of `chemical_system`"):
+        make("chemical_system", chemical_system="He-O")
+    with pytest.raises(InputError, match=r"\(Li-O\) and chemical_system \(Zn-S\) have no element in common"):
+        make("chemical_system", chemical_system="Zn-S", elements="Li-O")
+    with pytest.raises(ValidationError, match="greater than or equal to 0"):
+        make("chemical_system", chemical_system="Zn-P-S", guidance_factor=-1)
+
+
+def test_values_that_no_property_has(make: Make) -> None:
+    with pytest.raises(InputError, match="by the option chemical_system"):
+        make("chemical_system", properties={"chemical_system": 1.0})
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(InputError, match=f"energy_above_hull is {value}"):
+            make("chemical_system", properties={"energy_above_hull": value})
+        with pytest.raises(InputError, match=f"space_group is {value}"):
+            make_guidance([], {"space_group": value}, 2.0, ["space_group"])
+
+
+@pytest.mark.parametrize("factor", [0.001, 1.0, 1000.0])
+def test_the_restriction_holds_whatever_the_guidance_says(make: Make, factor: float) -> None:
+    """Guidance mixes logits of -1e10, so that a restriction must be far below them."""
+    model = make("chemical_system", chemical_system="Zn-P-S", elements="P-S-O", guidance_factor=factor)
+    fields = model.encode(skewed(), Known.coordinates_only(skewed()))
+    logits = model.predict(fields, torch.tensor([0.5]))["species"]
+    inside = logits[:, [7, 14, 15]]
+    outside = logits[:, [k for k in range(101) if k not in (7, 14, 15)]]
+    assert bool((outside == FORBIDDEN).all())
+    assert float(inside.amin()) > FORBIDDEN / 1e6
 
 
 def test_elements_and_masks_that_cannot_be(make: Make) -> None:
@@ -244,6 +276,38 @@ def test_a_crystal_without_a_graph_does_not_harm_the_others(make: Make, kind: Ki
         lost = [1] if process.scope == "crystal" else [2, 3]
         assert torch.allclose(broken[name][rows], fine[name][rows], rtol=1e-3, atol=1e-5)
         assert bool(torch.isnan(broken[name][lost]).all())
+
+
+THIN_CELLS = {
+    "sheared": [[20.0, 10, 0], [10, 5.001, 0], [0, 0, 8]],
+    "three vectors around a point": [[20.0, 0, 0], [-10, 17.32, 0], [-10, -17.32, 1e-3]],
+}
+
+
+@pytest.mark.parametrize("thin", THIN_CELLS)
+def test_long_thin_cells_are_looked_at_in_short_vectors(make: Make, thin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of images goes with the inverse of the heights: 10^8 for these cells as they are."""
+    lowest: list[float] = []
+
+    def watched(frac: torch.Tensor, lattice: torch.Tensor, num_atoms: torch.Tensor, cutoff: float) -> Neighbours:
+        lowest.append(float(heights(lattice).min()))
+        assert lowest[-1] > 1
+        return neighbours(frac, lattice, num_atoms, cutoff)
+
+    monkeypatch.setattr(network, "neighbours", watched)
+    cells = torch.tensor([THIN_CELLS[thin], np.diag([30.0, 30, 30]).tolist(), np.full((3, 3), np.nan).tolist()])
+    usable = make()._network._usable(torch.zeros(3, 3), cells, torch.tensor([1, 1, 1]))
+    assert usable.tolist() == [True, False, False]
+    assert len(lowest) == 1
+
+
+def test_a_pair_is_found_in_another_basis_of_the_lattice(make: Make) -> None:
+    """Two atoms 1.8 Å apart, and 15 Å apart, in a cube of 30 Å described by long vectors."""
+    cell = torch.tensor([[30.0, 0, 0], [90, 30, 0], [-60, 30, 30]])
+    for distance, near in ((1.8, True), (15.0, False)):
+        cart = torch.tensor([[1.0, 2, 3], [1, 2, 3 + distance]])
+        usable = make()._network._usable(cart @ torch.linalg.inv(cell), cell[None], torch.tensor([2]))
+        assert usable.tolist() == [near]
 
 
 def test_two_atoms_that_see_only_each_other(make: Make) -> None:

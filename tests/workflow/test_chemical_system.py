@@ -74,6 +74,37 @@ def test_numbers_of_atoms_follow_the_training_set(registry: Registry, tmp_path: 
     assert sizes == choose_sizes(config, assemble(config, registry))
 
 
+def test_a_backend_in_another_environment_draws_the_same_sizes(registry: Registry, tmp_path: Path) -> None:
+    require_mattergen()
+    model = make_checkpoint(tmp_path, "chemical_system", calm=True)
+    from chggen_kit.workflow.assembly import assemble
+    from chggen_kit.workflow.chemical_system import choose_sizes
+
+    sizes, shares = [], []
+    for backend in ("mattergen", f"mattergen@{sys.executable}"):
+        config = config_of(registry, chemical_system="Zn-S", checkpoint=str(model), n=40, backend=backend)
+        parts = assemble(config, registry)
+        assert parts.model is not None
+        shares.append(dict(parts.model.capabilities.atom_counts))
+        sizes.append(choose_sizes(config, parts))
+    assert shares[1] == shares[0]
+    assert sizes[1] == sizes[0]
+    parts.model.close()  # type: ignore[attr-defined]  # isolated models have it
+
+
+def test_options_that_are_not_known_here_are_left_to_the_worker(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a backend that is installed in the other environment only."""
+    from chggen_kit.workflow.assembly import _system_options
+
+    (tmp_path / "chggen.toml").write_text(f'[environments.own]\npython = "{sys.executable}"\nkit = "installed"\n')
+    monkeypatch.chdir(tmp_path)
+    config = config_of(registry, chemical_system="Zn-S", backend="stranger@own")
+    assert registry.options_model("score-model", config.backend.name) is None
+    assert sorted(_system_options(config, registry)["chemical_system"]) == ["S", "Zn"]
+
+
 def test_what_cannot_be_asked_for(registry: Registry, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="either a formula or a chemical system"):
         config_of(registry)
