@@ -241,6 +241,7 @@ MISFITS = (
     ("sigma_max: 5.0", "sigma_max: -5.0"),
     ("wrapping_boundary: 1.0", "wrapping_boundary: round"),
     ("dim: 101", "dim: many"),
+    ("dim: 101", "dim: 50"),
     ("num_steps: 1000", "num_steps: 0"),
     ("num_steps: 1000", "num_steps: text"),
     ("cutoff: 4.0", "cutoff: 0"),
