@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from chggen_mattergen.config import build_diffusion_module, read_config
 
 _PREFIX = "diffusion_module."
 _CHUNK = 1 << 22
+_GLOBAL = re.compile(r"\bGLOBAL ([\w.]+)")
+"""The class or function in torch's message about a pickle that it refuses."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +104,12 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         # Mapped, so that what is not used (the optimiser's state) is not read.
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except UnpicklingError as error:
+        # Torch's own message says first how to switch the protection off, so only the name is taken from it.
+        named = _GLOBAL.search(str(error))
         raise CheckpointError(
-            f"{path} holds more than numbers and plain data, and reading that would execute code it brings: "
-            f"{str(error).splitlines()[0]} Ask its author for a file saved with plain data only."
-        ) from error
+            f"{path} holds more than numbers and plain data{f' ({named[1]})' if named else ''}, and reading that would "
+            "execute code it brings. Ask its author for a file saved with plain data only."
+        ) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"{path} is not a readable checkpoint ({str(error).splitlines()[0]}). It is probably truncated or of "

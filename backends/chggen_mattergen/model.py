@@ -84,6 +84,12 @@ class MatterGenScoreModel(ScoreModel):
         self._device = torch.device(device)
         module = checkpoint.module
         self._processes = _processes_of(module, checkpoint.name, as_published=options.upstream_norms)
+        if self._processes["species"].moves and self._n_classes != int(module.model.fc_atom.out_features):
+            raise CheckpointError(
+                f"The config.yaml of the model {checkpoint.name} has noise for {self._n_classes} kinds of atoms, but "
+                f"its network knows {int(module.model.fc_atom.out_features)}. The file was changed, or belongs to "
+                "another model."
+            )
         known_elements = frozenset(modules["mattergen.common.utils.globals"].SELECTED_ATOMIC_NUMBERS)
         allowed = _elements_of("elements", options.elements, known_elements)
         system = _elements_of("chemical_system", options.chemical_system, known_elements)
