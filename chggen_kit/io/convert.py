@@ -49,3 +49,15 @@ def to_structures(batch: CrystalBatch) -> list[Structure]:
         Structure(Lattice(lattice), species[low:high], coords[low:high])
         for lattice, low, high in zip(batch.lattice.double().cpu().numpy(), bounds, bounds[1:], strict=False)
     ]
+
+
+def with_coordinates(structure: Structure, frac: np.ndarray, cell: np.ndarray) -> Structure:
+    """Copy of `structure` with other fractional coordinates `[n, 3]` and cell `[3, 3]` in Å."""
+    return Structure(
+        Lattice(cell.copy(), pbc=structure.lattice.pbc),
+        structure.species,
+        frac.copy(),
+        site_properties=structure.site_properties,
+        labels=structure.labels,
+        properties=structure.properties,
+    )

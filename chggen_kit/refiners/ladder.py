@@ -15,7 +15,7 @@ from chggen_kit.interfaces.refiner import HostRefiner, RefinedHost
 from chggen_kit.metrics.geometry import fold, minimum_distance
 from chggen_kit.metrics.symmetry import LIBRARY, SymmetryFailure, dataset, is_symmetric, to_cell
 from chggen_kit.refiners.options import LadderOptions, Rung
-from chggen_kit.refiners.symmetrise import symmetrise
+from chggen_kit.symmetry.symmetrise import symmetrise
 
 __all__ = ["LadderOptions", "LadderRefiner", "build"]
 

@@ -18,10 +18,11 @@ from torch import Tensor
 
 from chggen_kit.interfaces import Potential, Progress, Relaxation, Relaxer
 from chggen_kit.interfaces.relaxer import CellPolicy, RelaxationReason
+from chggen_kit.io.convert import with_coordinates
 from chggen_kit.relaxers.ase_calculator import PotentialCalculator
 from chggen_kit.relaxers.limits import exploded, first_objection
 from chggen_kit.relaxers.options import AseFireOptions
-from chggen_kit.relaxers.structures import checked_masks, with_coordinates
+from chggen_kit.relaxers.structures import checked_masks
 from chggen_kit.state import CrystalBatch
 
 __all__ = ["AseFireOptions", "AseFireRelaxer", "build"]

@@ -4,24 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import Structure
 from torch import Tensor
 
 from chggen_kit.errors import InputError
-
-
-def with_coordinates(structure: Structure, frac: np.ndarray, cell: np.ndarray) -> Structure:
-    """Copy of `structure` with other fractional coordinates `[n, 3]` and cell `[3, 3]` in Å."""
-    return Structure(
-        Lattice(cell.copy(), pbc=structure.lattice.pbc),
-        structure.species,
-        frac.copy(),
-        site_properties=structure.site_properties,
-        labels=structure.labels,
-        properties=structure.properties,
-    )
 
 
 def checked_masks(

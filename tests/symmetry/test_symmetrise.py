@@ -7,7 +7,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from chggen_kit.metrics.symmetry import SymmetryFailure, dataset, to_cell
-from chggen_kit.refiners.symmetrise import symmetrise, symmetrise_lattice
+from chggen_kit.symmetry.symmetrise import symmetrise, symmetrise_lattice
 
 RUTILE = Structure.from_spacegroup(
     "P4_2/mnm", Lattice.tetragonal(4.594, 2.959), ["Ti", "O"], [[0, 0, 0], [0.305, 0.305, 0]]

@@ -78,6 +78,25 @@ def _match(images: Array, frac: Array, lattice: Array, different: NDArray[np.boo
     return np.asarray(order)
 
 
+def match_images(
+    frac_coords: Array,
+    lattice: Array,
+    numbers: Sequence[int],
+    rotations: NDArray[np.int32],
+    translations: Array,
+) -> NDArray[np.int64]:
+    """Atom of the same species that the image of each atom belongs to, for each operation `[n_operations, n_atoms]`.
+
+    Arguments as `symmetrise`; of all assignments the one with the least sum of squared distances.
+    """
+    different = np.not_equal.outer(np.asarray(numbers), np.asarray(numbers))
+    orders = [
+        _match(frac_coords @ rotation.T + shift, frac_coords, lattice, different)
+        for rotation, shift in zip(rotations, translations, strict=True)
+    ]
+    return np.asarray(orders, dtype=np.int64).reshape(len(rotations), len(frac_coords))
+
+
 def symmetrise(
     lattice: Array,
     frac_coords: Array,
@@ -98,13 +117,9 @@ def symmetrise(
         translations: `[n_operations, 3]`.
     """
     cell, strain = symmetrise_lattice(lattice, rotations)
-    different = np.not_equal.outer(np.asarray(numbers), np.asarray(numbers))
     inverses = np.linalg.inv(rotations.astype(np.float64))
     frac = frac_coords.copy()
-    orders = [
-        _match(frac @ rotation.T + shift, frac, cell, different)
-        for rotation, shift in zip(rotations, translations, strict=True)
-    ]
+    orders = match_images(frac, cell, numbers, rotations, translations)
     for _ in range(_ROUNDS):
         step, worst = np.zeros_like(frac), 0.0
         for rotation, shift, inverse, order in zip(rotations, translations, inverses, orders, strict=True):
