@@ -163,11 +163,14 @@ class BatchContext:
         num_atoms: `[n_crystals]`, int64.
         crystal_index: crystal of each atom `[n_atoms]`, int64.
         private: a backend's own notes between `encode` and `decode` (gauge rotations, the user's cell, ...).
+        basis: matrices B of whole numbers with encoded coordinates = user's coordinates @ B, modulo 1
+            `[n_crystals, 3, 3]`; None where the user's basis was kept.
     """
 
     num_atoms: Tensor
     crystal_index: Tensor
     private: Mapping[str, Any] = field(default_factory=dict)
+    basis: Tensor | None = None
 
     @property
     def n_crystals(self) -> int:

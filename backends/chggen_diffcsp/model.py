@@ -169,6 +169,7 @@ class DiffCSPScoreModel(ScoreModel):
                 "free_axes": ~placed & ~known.lattice.cpu(),
                 "sizes": tuple(batch.num_atoms.tolist()),
             },
+            basis=to_reduced,
         )
         fields = {
             "frac_coords": wrap(frac.to(device=self._device, dtype=torch.float32)),

@@ -176,7 +176,8 @@ class MatterGenScoreModel(ScoreModel):
             "encoded": dict(values),
             "graphs": self._network.graphs(num_atoms),
         }
-        return Fields(values, BatchContext(num_atoms, batch.crystal_index.to(self._device), private))
+        basis = torch.linalg.inv(gauge.transformation).round()
+        return Fields(values, BatchContext(num_atoms, batch.crystal_index.to(self._device), private, basis))
 
     def decode(self, fields: Fields) -> CrystalBatch:
         """Float64 crystals on the CPU in the user's basis, axes and atom order.

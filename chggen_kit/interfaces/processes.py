@@ -5,12 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from chggen_kit.state import BatchContext, Fields
+
+if TYPE_CHECKING:
+    from chggen_kit.symmetry.batch import BatchSymmetry
 
 Scope = Literal["atom", "crystal"]
 NoiseMetric = Literal["cartesian", "fractional", "plain"]
@@ -157,6 +160,19 @@ class NoiseProcess(ABC):
         """
         del step
         return None
+
+    def project(self, v: Tensor, symmetry: BatchSymmetry) -> Tensor | None:
+        """Noise or predictions `v` projected orthogonally, in this process's own metric, on a symmetric subspace.
+
+        None where states of the field that keep a symmetry are no linear space, so that it must be given. The default
+        goes by `metric`: vectors in Å or in fractional units, species by their means over orbits, cells within the
+        linear space of the template's rotations.
+        """
+        if self.scope == "crystal":
+            return symmetry.cells(v)
+        if self.metric == "plain":
+            return symmetry.orbit_means(v)
+        return symmetry.cartesian(v) if self.metric == "cartesian" else symmetry.fractional(v)
 
     def denoising_target(self, x0: Tensor, x: Tensor, step: Step) -> Tensor | None:
         """What a perfect network predicts for `x` at `step.level` when it is told the clean `x0` that `x` came from.

@@ -7,11 +7,14 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from chggen_kit.errors import InputError
 from chggen_kit.interfaces.score_model import ScoreModel
 from chggen_kit.state import CrystalBatch, Known
+
+if TYPE_CHECKING:
+    from chggen_kit.symmetry import SymmetryOperations
 
 
 class Progress(Protocol):
@@ -57,12 +60,14 @@ class SamplingTask:
         known: masks of the given entries.
         ids: identity of each crystal; by default the template's hash and its count among equal templates.
         start_level: index into the time grid at which to start from the noised template instead of the prior.
+        symmetry: operations of each template, which has that symmetry; samples are drawn within it. None: no such wish.
     """
 
     templates: CrystalBatch
     known: Known
     ids: tuple[CrystalId, ...] = ()
     start_level: int | None = None
+    symmetry: tuple[SymmetryOperations, ...] | None = None
 
     def __post_init__(self) -> None:
         self.known.check(self.templates)
@@ -84,6 +89,7 @@ class SamplingTask:
             self.known.select(self.templates, crystals),
             tuple(self.ids[c] for c in crystals),
             self.start_level,
+            None if self.symmetry is None else tuple(self.symmetry[c] for c in crystals),
         )
 
 

@@ -76,7 +76,7 @@ class IsolatedScoreModel(ScoreModel):
         masks = {f"known.{name}": getattr(known, name) for name in FIELD_NAMES}
         answer, tensors = self._worker.request("encode", {**batch_tensors(batch), **masks})
         private = {_TICKET: _Ticket(self._worker, int(answer["handle"]))}
-        context = BatchContext(tensors["num_atoms"], tensors["crystal_index"], private)
+        context = BatchContext(tensors["num_atoms"], tensors["crystal_index"], private, tensors.get("basis"))
         return _fields(answer["names"], tensors, context)
 
     def decode(self, fields: Fields) -> CrystalBatch:

@@ -132,6 +132,8 @@ class _Server:
         self._count += 1
         self._contexts[self._count] = fields.context, fields.context.num_atoms.device
         context = {"num_atoms": fields.context.num_atoms, "crystal_index": fields.context.crystal_index}
+        if fields.context.basis is not None:
+            context["basis"] = fields.context.basis
         values = {f"field.{name}": tensor for name, tensor in fields.items()}
         return {"handle": self._count, "names": list(fields)}, {**context, **values}
 

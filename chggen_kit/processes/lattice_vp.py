@@ -8,13 +8,16 @@ c n^(2/3) for each entry, for n atoms in the cell. The field is the symmetric fa
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from chggen_kit.errors import PluginError
 from chggen_kit.interfaces.processes import FieldDraws, KernelOptions, NoiseMetric, NoiseProcess, Scope, Step
+
+if TYPE_CHECKING:
+    from chggen_kit.symmetry.batch import BatchSymmetry
 
 _SMALLEST_RATIO = 1e-3
 """Bound of m_t / m_s in the predictor, as in the published sampler: one over it multiplies the state."""
@@ -173,6 +176,11 @@ class LatticeVP(NoiseProcess):
 
     def wrap(self, x: Tensor) -> Tensor:
         return x
+
+    def project(self, v: Tensor, symmetry: BatchSymmetry) -> Tensor | None:
+        """None: symmetric factors of cells with a given point group are no linear space."""
+        del v, symmetry
+        return None
 
     def is_sane(self, x: Tensor) -> Tensor:
         """No entry of 1000 Å or more."""

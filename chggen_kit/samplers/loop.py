@@ -6,7 +6,7 @@ It serves every score model and every policy; all that depends on a noise level 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -14,12 +14,13 @@ from torch import Tensor
 
 from chggen_kit.draws import Draws
 from chggen_kit.errors import InputError
-from chggen_kit.interfaces.processes import NoiseProcess, Step
+from chggen_kit.interfaces.processes import FieldDraws, NoiseProcess, Step
 from chggen_kit.interfaces.sampler import Progress, SampleResult, SamplingTask
 from chggen_kit.interfaces.score_model import ScoreModel
 from chggen_kit.samplers.options import ResolvedOptions
 from chggen_kit.samplers.schedule import repaint_schedule
-from chggen_kit.state import FIELD_NAMES, CrystalBatch, Fields
+from chggen_kit.state import FIELD_NAMES, CrystalBatch, Fields, Known
+from chggen_kit.symmetry.batch import BatchSymmetry, SymmetricDraws, check_symmetry
 
 HostPolicy = Literal["noised", "clean"]
 _START = 0
@@ -45,6 +46,7 @@ class _Run:
         masks: dict[str, Tensor] = {name: getattr(known, name).to(device) for name in FIELD_NAMES}
         self.moving = [name for name, process in self.processes.items() if process.moves]
         self.known = {name: masks[name] for name in self.moving}
+        self.symmetry = self._symmetry(known)
         for name, process in self.processes.items():
             if not process.moves and not bool(masks[name].all()):
                 raise InputError(
@@ -57,10 +59,30 @@ class _Run:
         self.calls = 0
         self.trajectory: list[tuple[int, CrystalBatch]] = []
 
+    def _symmetry(self, known: Known) -> BatchSymmetry | None:
+        """Subspace that the samples stay in, where the task asks for one."""
+        if self.task.symmetry is None:
+            return None
+        check_symmetry(self.task.symmetry, self.task.templates, known)
+        symmetry = BatchSymmetry(self.task.symmetry, self.clean)
+        for name in self.moving:
+            if not bool(self.known[name].all()) and self.processes[name].project(self.clean[name], symmetry) is None:
+                raise InputError(
+                    f"This score model cannot generate {name!r} within a given symmetry. Give it: a fixed "
+                    f"{name} (for cells: --lattice search) is noised as the model expects, and kept."
+                )
+        return symmetry
+
     # -- pieces of the loop ------------------------------------------------------------------------------------------
 
     def step(self, level: int, target: int) -> Step:
         return Step(self.times, level, target, self.state)
+
+    def draw(self, number: int, pass_: int, name: str) -> FieldDraws:
+        """Random numbers of one field at one moment."""
+        process = self.processes[name]
+        draws = self.draws.at(number, pass_, name, process.scope)
+        return draws if self.symmetry is None else SymmetricDraws(draws, process, self.symmetry)
 
     def predict(self, level: int) -> Fields:
         t = torch.full(
@@ -71,7 +93,11 @@ class _Run:
         )
         self.calls += 1
         with torch.no_grad():
-            return self.model.predict(self.state, t)
+            prediction = self.model.predict(self.state, t)
+        if self.symmetry is None:
+            return prediction
+        projected = {name: self.processes[name].project(prediction[name], self.symmetry) for name in prediction}
+        return prediction.updated(**{name: value for name, value in projected.items() if value is not None})
 
     def update(self, new: Mapping[str, Tensor]) -> None:
         """Take over `new` fields, but keep the last state of a crystal in which anything is not finite, or not sane."""
@@ -107,25 +133,33 @@ class _Run:
                 continue
             process, x0 = self.processes[name], self.clean[name]
             step = self.step(level, level)
-            if self.host == "clean":
-                y = x0
-            else:
-                y = process.forward_marginal(x0, step, self.draws.at(number, pass_, name, process.scope))
+            y = x0 if self.host == "clean" else process.forward_marginal(x0, step, self.draw(number, pass_, name))
             x = self.state[name]
             if self.options.align == "mean":
-                x = process.align(x, y, mask, step)
+                x = self._align(process, x, y, mask, step)
             imposed[name] = torch.where(mask.reshape(-1, *(1,) * (x.ndim - 1)), y, x)
         if imposed:
             self.update(imposed)
+
+    def _align(self, process: NoiseProcess, x: Tensor, y: Tensor, mask: Tensor, step: Step) -> Tensor:
+        """Slide `x` towards `y`, along the directions that a symmetry in force leaves free."""
+        moved = process.align(x, y, mask, step)
+        if self.symmetry is None or process.metric == "plain":
+            return moved
+        slide = moved - x
+        return process.wrap(x + self.symmetry.slide(slide - torch.round(slide)))
 
     def start(self, level: int) -> None:
         step = self.step(level, level)
         begun = {}
         for name in self.moving:
             process, x0 = self.processes[name], self.clean[name]
-            draws = self.draws.at(_START, 0, name, process.scope)
+            draws = self.draw(_START, 0, name)
             if self.task.start_level is None:
-                begun[name] = process.prior(step, x0, draws)
+                if self.symmetry is not None and name == "frac_coords":
+                    begun[name] = self.symmetry.uniform_positions(x0, draws)
+                else:
+                    begun[name] = process.prior(step, x0, draws)
             else:
                 begun[name] = process.forward_marginal(x0, step, draws)
         self.update(begun)
@@ -137,7 +171,7 @@ class _Run:
         self.update(
             {
                 name: self.processes[name].reverse_step(
-                    self.state[name], prediction[name], step, self.draws.at(number, 0, name, self.processes[name].scope)
+                    self.state[name], prediction[name], step, self.draw(number, 0, name)
                 )
                 for name in self.moving
             }
@@ -154,8 +188,9 @@ class _Run:
                 process = self.processes[name]
                 mask = self.known[name]
                 rows = torch.ones_like(mask) if self.options.corrector_moves == "all" else ~mask
-                draws = self.draws.at(number, call, name, process.scope)
-                moved = process.correct(self.state[name], prediction[name], step, rows, draws, self.options.kernel)
+                moved = process.correct(
+                    self.state[name], prediction[name], step, rows, self.draw(number, call, name), self.options.kernel
+                )
                 if moved is not None:
                     corrected[name] = moved
             if not corrected:
@@ -170,7 +205,7 @@ class _Run:
                 name: self.processes[name].renoise(
                     self.state[name],
                     step,
-                    self.draws.at(number, 0, name, self.processes[name].scope),
+                    self.draw(number, 0, name),
                     self.options.kernel,
                 )
                 for name in self.moving
@@ -199,6 +234,8 @@ class _Run:
                 self.trajectory.append((target, self.model.decode(self.state)))
             if progress is not None:
                 progress.update(number, len(schedule))
+        if self.symmetry is not None and "frac_coords" in self.moving:
+            self.state = self.state.updated(frac_coords=self.symmetry.restore(self.state["frac_coords"]))
         return SampleResult(
             crystals=restore_known(self.model.decode(self.state), self.task),
             reasons=tuple(self.reasons.get(crystal) for crystal in range(self.task.templates.n_crystals)),
@@ -236,5 +273,8 @@ def run_loop(
             "Alignment (align=mean) slides crystals along the cell, which is only right for a translation-invariant "
             "score model; this one is not. Use align=none."
         )
+    if task.symmetry is not None:
+        # The other corrector's step follows from a norm over all 3 n components, of which a symmetry frees a few.
+        options = replace(options, corrector="fixed")
     draws = Draws(seed, task.ids, task.templates.num_atoms.tolist())
     return _Run(model, task, options, host, draws).run(progress)

@@ -123,12 +123,26 @@ class SymmetryOperations:
         average = np.einsum("gji,glk->iljk", inverse, turned) / self.n_ops
         return _orthogonal(average.reshape(9, 9), np.eye(9))
 
-    def residual_A(self, structure: Structure) -> float:  # noqa: N802 - units are part of the name
-        """Largest distance in Å between the image of an atom and the atom that it should be."""
-        frac, worst = structure.frac_coords, 0.0
+    def in_basis(self, change: Array) -> SymmetryOperations:
+        """The same operations for fractional coordinates frac @ `change` (whole numbers, determinant 1 or -1)."""
+        turned = np.linalg.inv(change) @ self.rotations.transpose(0, 2, 1) @ change
+        rotations = np.rint(turned.transpose(0, 2, 1)).astype(np.int64)
+        return SymmetryOperations(rotations, np.asarray(self.translations @ change), self.permutations)
+
+    def correction(self, frac: Array) -> Array:
+        """Fractional displacements `[n_atoms, 3]` that make positions which are nearly symmetric exactly so."""
+        turned = np.einsum("gij,aj->gai", self.rotations, frac) + self.translations[:, None, :]
+        offsets = frac[self.permutations] - turned
+        offsets -= np.round(offsets)
+        back = np.linalg.inv(self.rotations.astype(np.float64))
+        return np.asarray(np.einsum("gij,gaj->ai", back, offsets) / self.n_ops)
+
+    def residual_A(self, frac: Array, lattice: Array) -> float:  # noqa: N802 - units are part of the name
+        """Largest distance in Å between the image of an atom at `frac` and the atom that it should be."""
+        worst = 0.0
         for rotation, shift, order in zip(self.rotations, self.translations, self.permutations, strict=True):
-            offsets = nearest_images(frac[order] - frac @ rotation.T - shift, structure.lattice.matrix)
-            worst = max(worst, float(np.linalg.norm(offsets @ structure.lattice.matrix, axis=1).max()))
+            offsets = nearest_images(frac[order] - frac @ rotation.T - shift, lattice)
+            worst = max(worst, float(np.linalg.norm(offsets @ lattice, axis=1).max()))
         return worst
 
 
