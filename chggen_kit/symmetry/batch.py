@@ -177,7 +177,7 @@ def check_symmetry(groups: Sequence[SymmetryOperations], templates: CrystalBatch
         lattice = templates.lattice[number].double().cpu().numpy()
         turned = group.cartesian_rotations(lattice)
         bent = np.abs(turned @ turned.transpose(0, 2, 1) - np.eye(3)).max()
-        off = group.residual_A(templates.frac_coords[low:high].double().cpu().numpy(), lattice)
+        off = group.offset_A(templates.frac_coords[low:high].double().cpu().numpy(), lattice)
         if bent > _EXACT_A or off > _EXACT_A:
             raise InputError(
                 f"{where} it is off by {off:.2g} Å (cell: {bent:.2g}). Symmetrise it first "

@@ -137,8 +137,12 @@ class SymmetryOperations:
         back = np.linalg.inv(self.rotations.astype(np.float64))
         return np.asarray(np.einsum("gij,gaj->ai", back, offsets) / self.n_ops)
 
-    def residual_A(self, frac: Array, lattice: Array) -> float:  # noqa: N802 - units are part of the name
-        """Largest distance in Å between the image of an atom at `frac` and the atom that it should be."""
+    def residual_A(self, structure: Structure) -> float:  # noqa: N802 - units are part of the name
+        """Largest distance in Å between the image of an atom and the atom that it should be."""
+        return self.offset_A(structure.frac_coords, structure.lattice.matrix)
+
+    def offset_A(self, frac: Array, lattice: Array) -> float:  # noqa: N802 - units are part of the name
+        """The same for fractional coordinates `[n_atoms, 3]` in a cell (rows in Å)."""
         worst = 0.0
         for rotation, shift, order in zip(self.rotations, self.translations, self.permutations, strict=True):
             offsets = nearest_images(frac[order] - frac @ rotation.T - shift, lattice)

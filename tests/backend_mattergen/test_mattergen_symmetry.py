@@ -37,7 +37,7 @@ def test_every_sample_has_the_group(tmp_path: Path, species_known: bool) -> None
     result = get_registry().create_sampler("predictor-corrector", {"steps": 10}).sample(model, task, seed=1)
     assert result.reasons == (None, None)
     for sample in to_structures(result.crystals):
-        assert group.residual_A(sample.frac_coords, sample.lattice.matrix) < 1e-4
+        assert group.residual_A(sample) < 1e-4
         numbers = torch.tensor([site.specie.Z for site in sample])
         assert torch.equal(numbers[torch.from_numpy(group.permutations)], numbers.expand(group.n_ops, -1))
 

@@ -97,7 +97,7 @@ def _modes(case: str) -> tuple[list[Structure], SymmetryOperations, torch.Tensor
         frac = mode.frac_coords.copy()
         for _ in range(3):
             frac = frac + group.correction(frac)
-        assert group.residual_A(frac, exact.lattice.matrix) < 1e-6
+        assert group.offset_A(frac, exact.lattice.matrix) < 1e-6
         means.append(frac)
     return [exact, second], group, torch.tensor(np.array(means))
 
@@ -129,7 +129,7 @@ def test_samples_in_angstrom_follow_the_constrained_law(case: str) -> None:
     assert result.reasons == (None,) * copies
     lattice = first.lattice.matrix
     for crystal in result.crystals.frac_coords.reshape(copies, -1, 3).numpy():
-        assert group.residual_A(crystal, lattice) < 1e-9
+        assert group.offset_A(crystal, lattice) < 1e-9
     ti = [site.specie.symbol for site in first].index("Ti")
     o = [site.specie.symbol for site in first].index("O")
     both = torch.stack([_displacements(result, mean, lattice) for mean in means])
@@ -221,7 +221,7 @@ def test_a_host_orbit_is_kept_while_guests_are_drawn_in_its_symmetry() -> None:
     rows = torch.tensor(host * 40)
     assert torch.equal(result.crystals.frac_coords[rows], task.templates.frac_coords[rows])
     for crystal in result.crystals.frac_coords.reshape(40, -1, 3).numpy():
-        assert group.residual_A(crystal, first.lattice.matrix) < 1e-6
+        assert group.offset_A(crystal, first.lattice.matrix) < 1e-6
     again = build_repaint(SamplerOptions(steps=30, align="none", passes=2, jump_length=5)).sample(model, task, seed=2)
     assert torch.equal(again.crystals.frac_coords, result.crystals.frac_coords)
 

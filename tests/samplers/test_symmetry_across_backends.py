@@ -45,7 +45,7 @@ def test_every_sample_has_the_group(backend: str, given: tuple[str, ...], crysta
     assert isinstance(before, SpaceGroup)
     samples = to_structures(result.crystals)
     for sample in samples:
-        residual = group.residual_A(sample.frac_coords, sample.lattice.matrix)
+        residual = group.residual_A(sample)
         assert residual < 1e-4
     assert torch.equal(result.crystals.frac_coords[host], batch.frac_coords[host])
     moved = [

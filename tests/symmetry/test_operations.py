@@ -29,7 +29,7 @@ CRYSTALS = pytest.mark.parametrize(
 def test_the_group_is_complete_and_fits_the_atoms(crystal: Structure, order: int) -> None:
     exact, group = find_operations(crystal, 0.01)
     assert (group.n_ops, group.n_atoms) == (order, len(crystal))
-    assert group.residual_A(exact.frac_coords, exact.lattice.matrix) < 1e-5
+    assert group.residual_A(exact) < 1e-5
     # Two operations after each other are one of the group: on the atoms as on the axes.
     known = {(w.tobytes(), p.tobytes()) for w, p in zip(group.rotations, group.permutations, strict=True)}
     first, second = 1, group.n_ops - 1
@@ -99,7 +99,7 @@ def test_operations_come_with_the_exactly_symmetric_crystal() -> None:
     rattled.add_site_property("tag", list(range(len(rattled))))
     exact, group = find_operations(rattled, 0.1, 5)
     assert group.n_ops == 16
-    assert group.residual_A(exact.frac_coords, exact.lattice.matrix) < 1e-5
+    assert group.residual_A(exact) < 1e-5
     assert exact.site_properties["tag"] == list(range(len(rattled)))
     assert exact.lattice.volume == pytest.approx(rattled.lattice.volume)
     assert group.orbits().tolist() == [0, 0, 2, 2, 2, 2]
