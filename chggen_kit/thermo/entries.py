@@ -110,8 +110,6 @@ def _phase(entry: Mapping[str, Any], number: int, path: Path, frame: str) -> Ref
         composition = Composition({str(key): float(value) for key, value in entry["composition"].items()})
         # Ions count as their elements, and anything else is refused here.
         composition = Composition({Element(one.symbol): amount for one, amount in composition.items()})
-        if not composition:
-            raise ValueError("it has no atoms")
         energy = float(entry["energy"]) + float(entry.get("correction") or 0.0)
         structure = entry.get("structure")
         data = StructureData.of(Structure.from_dict(dict(structure))) if isinstance(structure, Mapping) else None
@@ -120,6 +118,8 @@ def _phase(entry: Mapping[str, Any], number: int, path: Path, frame: str) -> Ref
             f"Entry {number} of {path} is no entry of a phase diagram: {type(error).__name__}: {error}."
         ) from error
     name = entry.get("entry_id") or entry.get("name") or f"entry-{number}"
+    if not composition:
+        raise InputError(f"Entry {number} of {path} ({name}) has no atoms.")
     if not math.isfinite(energy):
         raise InputError(f"The energy of {name} ({composition.reduced_formula}) in {path} is {energy}.")
     return ReferencePhase(

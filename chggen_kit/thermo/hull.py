@@ -11,13 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 from pymatgen.core import Composition, Element
 
 from chggen_kit.errors import InputError
 from chggen_kit.thermo.phases import Phase, References
+
+if TYPE_CHECKING:
+    from pymatgen.analysis.phase_diagram import PhaseDiagram
 
 _NEGLIGIBLE = 1e-6
 """Atomic fractions of products below this are rounding of the linear algebra."""
@@ -141,7 +143,7 @@ class Hull:
                     "excluding its composition."
                 )
             entries = [_entry(phase) for phase in chosen if phase.formula != without]
-            self._diagrams[key] = PhaseDiagram(entries, [Element(symbol) for symbol in sorted(symbols)])
+            self._diagrams[key] = _diagram(entries, [Element(symbol) for symbol in sorted(symbols)])
         return self._diagrams[key]
 
 
@@ -154,8 +156,16 @@ def _joined(diagram: PhaseDiagram, phases: Sequence[Phase]) -> PhaseDiagram:
         if one.symbols <= symbols
         and one.energy_per_atom < diagram.get_hull_energy_per_atom(one.composition.fractional_composition)
     ]
-    return PhaseDiagram([*diagram.all_entries, *map(_entry, lower)], diagram.elements) if lower else diagram
+    return _diagram([*diagram.all_entries, *map(_entry, lower)], diagram.elements) if lower else diagram
+
+
+def _diagram(entries: Sequence[Any], elements: Sequence[Element]) -> PhaseDiagram:
+    from pymatgen.analysis.phase_diagram import PhaseDiagram  # takes seconds to import
+
+    return PhaseDiagram(entries, elements)
 
 
 def _entry(phase: Phase) -> Any:  # noqa: ANN401  pymatgen has no type information
+    from pymatgen.analysis.phase_diagram import PDEntry
+
     return PDEntry(Composition(dict(phase.amounts)), phase.energy, name=phase.id, attribute=phase)

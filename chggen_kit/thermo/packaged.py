@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Collection, Mapping
 from functools import cache
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -22,7 +23,6 @@ from chggen_kit.thermo.phases import ReferencePhase, References, amounts_of
 from chggen_kit.thermo.relaxed import ActivePotential, ReferenceSettings, StartingPhase, relaxed_references
 from chggen_kit.workflow.records import StructureData
 
-LABEL = "packaged"
 NEAR_HULL = 0.1
 """eV/atom above the hull of the potential that relaxed the packaged structures: what lies higher is not relaxed again
 with another potential, whose hull it would hardly reach."""
@@ -101,10 +101,20 @@ def read_set(path: Path) -> PackagedSet:
         raise InputError(f"The references in {path} cannot be read: {error}. Install the kit again.") from error
 
 
+def _path() -> Path:
+    return Path(str(files("chggen_kit.thermo") / "data" / _FILE))
+
+
 @cache
 def packaged_set() -> PackagedSet:
     """The set that ships with the kit."""
-    return read_set(Path(str(files("chggen_kit.thermo") / "data" / _FILE)))
+    return read_set(_path())
+
+
+@cache
+def packaged_label() -> str:
+    """Label of the packaged references, with the beginning of their file's SHA-256."""
+    return f"packaged-{sha256(_path().read_bytes()).hexdigest()[:8]}"
 
 
 def packaged_references(
@@ -132,14 +142,16 @@ def packaged_references(
     if held is not None and held.energy_frame == active.energy_frame:
         return References(
             (_reference(phase, active.name, held.energy_frame) for phase in phases if active.name in phase.energies),
-            LABEL,
+            packaged_label(),
         )
     starts = [
         StartingPhase(phase.id, phase.source, phase.structure.structure())
         for phase in phases
         if phase.above_hull <= NEAR_HULL
     ]
-    return relaxed_references(starts, active, settings or ReferenceSettings(), LABEL, cache=cache, progress=progress)
+    return relaxed_references(
+        starts, active, settings or ReferenceSettings(), packaged_label(), cache=cache, progress=progress
+    )
 
 
 def _reference(phase: PackagedPhase, potential: str, energy_frame: str) -> ReferencePhase:

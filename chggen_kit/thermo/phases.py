@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -126,6 +128,12 @@ class References:
 
     def __len__(self) -> int:
         return len(self.phases)
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the phases and their energies."""
+        content = [[one.id, one.amounts, one.energy, one.energy_frame, one.potential] for one in self.phases]
+        return hashlib.blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()
 
     @property
     def elements(self) -> frozenset[str]:
