@@ -58,8 +58,13 @@ def plot_diagram(diagram: Diagram, out: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     shown = [one for one in diagram.phases if one.kind == "reference" or one.above_hull <= HIGHEST]
-    (_draw_binary if len(diagram.symbols) == 2 else _draw_ternary)(figure, axes, diagram, shown)
-    axes.set_title(f"{'-'.join(diagram.symbols)} ({diagram.references.potential}, {diagram.references.energy_frame})")
+    if len(diagram.symbols) == 2:
+        _draw_binary(axes, diagram, shown)
+    else:
+        _draw_ternary(figure, axes, diagram, shown)
+    title = f"{'-'.join(diagram.symbols)} ({diagram.references.potential}, {diagram.references.energy_frame})"
+    axes.set_title(title, pad=14)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     out.parent.mkdir(parents=True, exist_ok=True)
     # Neither the date nor random identifiers: the same diagram gives the same file.
     figure.savefig(out, dpi=200, metadata={"Date": None} if out.suffix.lower() == ".svg" else None)
@@ -79,8 +84,7 @@ def _groups(shown: Sequence[DiagramPhase]) -> list[tuple[str, dict[str, Any], li
     ]
 
 
-def _draw_binary(figure: Any, axes: Any, diagram: Diagram, shown: Sequence[DiagramPhase]) -> None:  # noqa: ANN401  matplotlib's
-    del figure
+def _draw_binary(axes: Any, diagram: Diagram, shown: Sequence[DiagramPhase]) -> None:  # noqa: ANN401  matplotlib's
     first, second = diagram.symbols
     share = {id(one): float(one.phase.composition.get_atomic_fraction(second)) for one in shown}
     stable = sorted(
@@ -112,7 +116,6 @@ def _draw_binary(figure: Any, axes: Any, diagram: Diagram, shown: Sequence[Diagr
     axes.set_ylim(lowest - 0.12 * max(-lowest, 0.1), min(max(one.formation_energy for one in shown), 0.1) + 0.02)
     axes.set_xlabel(f"x in {first}$_{{1-x}}${second}$_x$")
     axes.set_ylabel("formation energy (eV/atom)")
-    axes.legend(fontsize=8, loc="upper right")
 
 
 def _draw_ternary(figure: Any, axes: Any, diagram: Diagram, shown: Sequence[DiagramPhase]) -> None:  # noqa: ANN401  matplotlib's
@@ -143,7 +146,6 @@ def _draw_ternary(figure: Any, axes: Any, diagram: Diagram, shown: Sequence[Diag
             )
     axes.set_aspect("equal")
     axes.axis("off")
-    axes.legend(fontsize=8, loc="upper left")
     figure.colorbar(colours, ax=axes, label="above the hull (eV/atom)", shrink=0.7)
 
 
