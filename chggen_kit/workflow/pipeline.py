@@ -310,6 +310,8 @@ class _Run:
                 "energy_frame": potential.info.energy_frame,
                 "relaxer": config.relaxer.name,
             }
+        if stability.about.get("references") is not None:
+            shared |= {key: stability.about[key] for key in ("references", "exclude_composition")}
         if isinstance(config, GenerateConfig):
             shared["refiner"] = config.refiner.name
             shared["refiner_options"] = json.dumps(refiner_options(config, self._registry))
