@@ -28,7 +28,14 @@ from chggen_kit.plugins import get_registry
 from chggen_kit.progress import make_progress
 from chggen_kit.thermo.cache import RelaxationCache
 from chggen_kit.thermo.hull import Hull
-from chggen_kit.thermo.packaged import PackagedPhase, PackagedPotential, PackagedSet, read_set
+from chggen_kit.thermo.packaged import (
+    NEAR_HULL,
+    PackagedPhase,
+    PackagedPotential,
+    PackagedSet,
+    read_set,
+    representatives,
+)
 from chggen_kit.thermo.phases import ReferencePhase, References, amounts_of
 from chggen_kit.thermo.relaxed import ActivePotential, ReferenceSettings, StartingPhase, relax_phases
 from chggen_kit.workflow.assembly import library_versions
@@ -36,10 +43,14 @@ from chggen_kit.workflow.records import StructureData
 
 SYSTEMS = (("Li", "Si"), ("P", "S", "Zn"), ("Li", "P", "S"))
 """Chemical systems of the file."""
-NO_BULK = ("pymatgen_core_tests",)
-"""Sources whose structures of these elements are slabs."""
+NOT_TAKEN = ("pymatgen_core_tests", "jarvis_supercon")
+"""Sources that hold slabs of silicon, and hypothetical compounds that nobody compared with a hull (one, LiS2, would lie
+0.07 eV/atom below CHGNet's)."""
 ELEMENTS_WITHIN = 0.05
 """eV/atom: allotropes further above their ground state are not taken."""
+COMPOUNDS_WITHIN = 0.1
+"""eV/atom: compounds that computations put further above the hull are not taken; where CHGNet errs by more (LiS: 0.22
+eV/atom above the hull of the Materials Project, on that of CHGNet), such a phase would hide what is really stable."""
 KEEP_WITHIN = 0.3
 """eV/atom above CHGNet's hull: higher phases say nothing about stability."""
 SAME_ENERGY = 0.002
@@ -61,7 +72,7 @@ def main() -> None:
     new.add_argument("data", type=Path)
     add = verbs.add_parser("add", parents=[shared], help="energies of another potential")
     add.add_argument("--potential", required=True)
-    add.add_argument("--within", type=float, help="eV/atom above CHGNet's hull of the phases taken [all]")
+    add.add_argument("--within", type=float, default=NEAR_HULL, help="eV/atom above CHGNet's hull [%(default)s]")
     args = parser.parse_args()
     settings = ReferenceSettings(fmax=args.fmax, max_steps=args.max_steps)
     # Relaxations keep a warning for every structure that pymatgen rounds.
@@ -81,15 +92,17 @@ def activate(name: str, assignments: Sequence[str]) -> ActivePotential:
 
 
 def select(data: Path) -> Iterator[StartingPhase]:
-    """Known bulk phases of the systems: all compounds, and the allotropes near the ground states."""
+    """Known bulk phases of the systems, near the computed hull; compounds of unknown distance are taken too."""
     with gzip.open(data, "rt", encoding="utf-8") as lines:
         for line in lines:
             row: dict[str, Any] = json.loads(line)
             elements = set(row["species"])
-            if row["source"] in NO_BULK or not any(elements <= set(system) for system in SYSTEMS):
+            if row["source"] in NOT_TAKEN or not any(elements <= set(system) for system in SYSTEMS):
                 continue
             height = row["e_above_hull"]
             if len(elements) == 1 and (height is None or height > ELEMENTS_WITHIN):
+                continue
+            if height is not None and height > COMPOUNDS_WITHIN:
                 continue
             structure = Structure(row["lattice"], row["species"], row["frac_coords"])
             yield StartingPhase(row["id"], row["source"], structure)
@@ -167,10 +180,10 @@ def rounded(data: StructureData) -> StructureData:
 
 
 def with_potential(
-    known: PackagedSet, active: ActivePotential, settings: ReferenceSettings, work: Path, within: float | None
+    known: PackagedSet, active: ActivePotential, settings: ReferenceSettings, work: Path, within: float
 ) -> PackagedSet:
-    """`known` with the energies of another potential."""
-    chosen = [phase for phase in known.phases if within is None or phase.above_hull <= within]
+    """`known` with the energies of another potential, of the phases that `representatives` names."""
+    chosen = representatives(known.phases, within)
     starts = [StartingPhase(phase.id, phase.source, phase.structure.structure()) for phase in chosen]
     print(f"{active.name}: {len(starts)} structures, {sum(len(one.structure) for one in starts)} atoms", flush=True)
     with make_progress("plain", active.name) as progress:

@@ -7,7 +7,7 @@ sources and settings.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -19,13 +19,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from chggen_kit.errors import InputError
 from chggen_kit.interfaces import Progress
 from chggen_kit.thermo.cache import RelaxationCache
-from chggen_kit.thermo.phases import ReferencePhase, References, amounts_of
+from chggen_kit.thermo.phases import ReferencePhase, References, amounts_of, reduced_formula
 from chggen_kit.thermo.relaxed import ActivePotential, ReferenceSettings, StartingPhase, relaxed_references
 from chggen_kit.workflow.records import StructureData
 
 NEAR_HULL = 0.1
 """eV/atom above the hull of the potential that relaxed the packaged structures: what lies higher is not relaxed again
 with another potential, whose hull it would hardly reach."""
+POLYMORPHS, POLYMORPH_ATOMS = 5, 44
+"""Of one formula, that many of the lowest phases with cells up to that size are relaxed again: ZnS has 27 polytypes
+within 5 meV/atom, which stand for one another."""
 _FILE = "references.json.gz"
 
 
@@ -34,7 +37,7 @@ class PackagedPotential(BaseModel):
 
     Attributes:
         energy_frame: of its energies.
-        within: phases up to this distance in eV/atom from the hull of the first potential were evaluated; None for all.
+        within: `representatives` up to this distance in eV/atom were evaluated; None for all phases.
         settings: of the relaxations.
         versions: of the software.
     """
@@ -146,12 +149,28 @@ def packaged_references(
         )
     starts = [
         StartingPhase(phase.id, phase.source, phase.structure.structure())
-        for phase in phases
-        if phase.above_hull <= NEAR_HULL
+        for phase in representatives(phases, NEAR_HULL)
     ]
     return relaxed_references(
         starts, active, settings or ReferenceSettings(), packaged_label(), cache=cache, progress=progress
     )
+
+
+def representatives(phases: Sequence[PackagedPhase], within: float) -> list[PackagedPhase]:
+    """Those of `phases` that the hull of another potential needs.
+
+    They lie up to `within` eV/atom above the hull of the first one. Of each formula they are the lowest few of moderate
+    size, or the lowest one where all are large.
+    """
+    by_formula: dict[str, list[PackagedPhase]] = {}
+    for phase in sorted(phases, key=lambda one: one.above_hull):
+        if phase.above_hull <= within:
+            by_formula.setdefault(reduced_formula(phase.structure.structure().composition), []).append(phase)
+    chosen: list[PackagedPhase] = []
+    for alike in by_formula.values():
+        small = [phase for phase in alike if len(phase.structure.species) <= POLYMORPH_ATOMS]
+        chosen += small[:POLYMORPHS] or alike[:1]
+    return chosen
 
 
 def _reference(phase: PackagedPhase, potential: str, energy_frame: str) -> ReferencePhase:
