@@ -58,6 +58,8 @@ def plot_diagram(diagram: Diagram, out: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     shown = [one for one in diagram.phases if one.kind == "reference" or one.above_hull <= HIGHEST]
+    # The lowest of a composition is drawn last, on top of the others.
+    shown.sort(key=lambda one: -one.above_hull)
     if len(diagram.symbols) == 2:
         _draw_binary(axes, diagram, shown)
     else:
@@ -137,13 +139,11 @@ def _draw_ternary(figure: Any, axes: Any, diagram: Diagram, shown: Sequence[Diag
         axes.annotate(symbol, corner, xytext=offset, textcoords="offset points", ha="center", fontsize=11)
     for one in {entry.phase.formula: entry for entry in shown if entry.is_stable}.values():
         if len(one.phase.amounts) > 1:
-            axes.annotate(
-                _pretty(one.phase.formula),
-                _place(diagram, one),
-                xytext=(5, 4),
-                textcoords="offset points",
-                fontsize=8,
-            )
+            point = _place(diagram, one)
+            # Along the lower edge, level labels would run into each other.
+            below = {"xytext": (0, -6), "rotation": -50, "va": "top", "rotation_mode": "anchor"}
+            where: dict[str, Any] = below if point[1] < 1e-9 else {"xytext": (5, 4)}
+            axes.annotate(_pretty(one.phase.formula), point, textcoords="offset points", fontsize=8, **where)
     axes.set_aspect("equal")
     axes.axis("off")
     figure.colorbar(colours, ax=axes, label="above the hull (eV/atom)", shrink=0.7)
