@@ -18,6 +18,7 @@ VERBS = {
     "inpaint": ("chggen_kit.cli.inpaint:command", "Put guests into a given host."),
     "relax": ("chggen_kit.cli.relax:command", "Relax structures with a potential."),
     "refine": ("chggen_kit.cli.refine:command", "Find and impose the symmetry of structures."),
+    "hull": ("chggen_kit.cli.hull:command", "Print and draw a phase diagram, with candidates."),
     "export": ("chggen_kit.cli.export:command", "Write the structures of a run to files."),
     "train": ("chggen_kit.cli.train:command", "Train a backend."),
     "evaluate": ("chggen_kit.cli.evaluate:command", "Measure how good a backend is."),

@@ -72,6 +72,28 @@ def symmetry_options() -> Callable[[AnyFunction], AnyFunction]:
     )
 
 
+def references_options() -> Callable[[AnyFunction], AnyFunction]:
+    """What E_d is measured from."""
+    return stack(
+        click.option(
+            "--references",
+            metavar="auto|none|mp|PATH",
+            help="Phases that E_d is measured from: packaged ones, none, the Materials Project (MP_API_KEY), a phase "
+            "diagram in JSON, or structures (a file or a folder), which are relaxed with the potential once [auto].",
+        ),
+        click.option(
+            "--references-frame",
+            metavar="FRAME",
+            help="Energy frame of a phase diagram that does not tell, e.g. mp2020-corrected.",
+        ),
+        click.option(
+            "--exclude-composition",
+            is_flag=True,
+            help="Leave references of a structure's own reduced formula out of its hull.",
+        ),
+    )
+
+
 def run_options() -> Callable[[AnyFunction], AnyFunction]:
     """Options of `generate` and `inpaint`."""
     return stack(
@@ -97,6 +119,7 @@ def run_options() -> Callable[[AnyFunction], AnyFunction]:
             type=click.IntRange(min=1),
             help="Threads; name them to repeat a run exactly on another machine [torch's choice, recorded].",
         ),
+        references_options(),
         out_option(required=False),
         click.option(
             "--top", type=click.IntRange(min=1), default=20, show_default=True, help="Candidates listed at the end."

@@ -13,8 +13,10 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from chggen_kit.errors import RunDirectoryError
+from chggen_kit.thermo import Placement
 from chggen_kit.workflow.records import HostRecord, Record, StructureData
 from chggen_kit.workflow.rundir import publish
+from chggen_kit.workflow.stability import stability_values
 
 
 def _plain_text(text: str) -> str:
@@ -91,6 +93,7 @@ def write_database(
     hosts: Sequence[HostRecord],
     provenance: Mapping[str, Mapping[str, Any]],
     metadata: Mapping[str, Any],
+    placements: Mapping[str, Placement] | None = None,
 ) -> None:
     """Write all structures to an ase.db SQLite file, in the order given.
 
@@ -103,6 +106,7 @@ def write_database(
         hosts: the hosts of the run.
         provenance: for each stage what every row of it names (backend, checkpoint, sampler, seed, ...).
         metadata: stored beside the rows.
+        placements: where structures lie against a hull, by identity.
 
     Raises:
         RunDirectoryError: when a record holds no structure at all.
@@ -125,7 +129,13 @@ def write_database(
             }
             database.write(
                 atoms,
-                key_value_pairs=_pairs({**row_values(record, by_id), **provenance[record.stage]}),
+                key_value_pairs=_pairs(
+                    {
+                        **row_values(record, by_id),
+                        **stability_values((placements or {}).get(record.id)),
+                        **provenance[record.stage],
+                    }
+                ),
                 data=data,
             )
     with temporary.open("rb") as stream:

@@ -18,6 +18,8 @@ from chggen_kit.workflow.records import LatticeSource, StructureData
 AnyConfig = TypeVar("AnyConfig", bound="RelaxationSettings")
 _KINDS = {"backend": "score-model", "potential": "potential"}
 """Settings whose default plug-in is the registry's: the core names no backend and no potential."""
+_OF_THE_RANKING = ("references", "references_frame", "exclude_composition")
+"""Settings on which no structure and no energy depends."""
 
 
 class PluginChoice(BaseModel):
@@ -82,6 +84,11 @@ class RunConfig(RelaxationSettings):
             relaxed: its outcome is `overlap`.
         micro_batch_atoms: atoms drawn and relaxed together; part of the result, because sums of floating point
             numbers depend on it in the last bits.
+        references: what E_d is measured from: `auto` for the packaged phases where they cover the chemical system,
+            `none`, `mp` for the Materials Project, or the path of a phase diagram or of structures. It and the next two
+            concern the ranking alone, so a run may be gone on with under others, and nothing is relaxed again.
+        references_frame: frame of the energies of a phase diagram that does not tell.
+        exclude_composition: leave references with the reduced formula of a structure out of its hull.
         threads: of torch; None for its own choice, which is recorded and kept when the run goes on. Name it to have a
             run repeated on another machine: sums depend on it in the last bits, and hundreds of steps amplify those.
     """
@@ -93,6 +100,9 @@ class RunConfig(RelaxationSettings):
     excluded_groups: tuple[int, ...] = (1, 2)
     min_distance_A: float = Field(default=0.7, ge=0, allow_inf_nan=False)
     micro_batch_atoms: int = Field(default=128, ge=1)
+    references: str = Field(default="auto", min_length=1)
+    references_frame: str | None = None
+    exclude_composition: bool = False
     threads: int | None = Field(default=None, ge=1)
 
     @field_validator("excluded_groups")
@@ -103,8 +113,8 @@ class RunConfig(RelaxationSettings):
         return tuple(sorted(set(groups)))
 
     def identity(self) -> dict[str, Any]:
-        """The configuration as plain JSON, without the path of the checkpoint, whose content counts."""
-        plain: dict[str, Any] = json.loads(self.model_dump_json(exclude={"checkpoint"}))
+        """The configuration as plain JSON, without the path of the checkpoint (its content counts) and the ranking."""
+        plain: dict[str, Any] = json.loads(self.model_dump_json(exclude={"checkpoint", *_OF_THE_RANKING}))
         return plain
 
 

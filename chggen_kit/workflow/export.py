@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,16 @@ from chggen_kit.workflow.records import OK, Stage, StructureData
 from chggen_kit.workflow.targets import SUFFIXES, refuse_existing
 
 Which = Literal["relaxed", "generated", "symmetrised"]
-_INFO_KEYS = ("structure_id", "stage", "spacegroup_number", "spacegroup_symbol", "energy_per_atom", "host_id")
+_INFO_KEYS = (
+    *("structure_id", "stage", "spacegroup_number", "spacegroup_symbol", "energy_per_atom", "host_id"),
+    *("E_d", "E_hull", "energy_frame", "references", "exclude_composition"),
+)
+_COLUMNS = (
+    *("rank", "structure_id", "formula", "natoms", "stage", "spacegroup_symbol", "spacegroup_number"),
+    *("E_d", "E_hull", "decomposition", "exclude_composition", "references", "potential", "energy_frame"),
+    *("energy_per_atom", "converged"),
+)
+"""First columns of a table; all other keys follow in alphabetical order."""
 
 
 def find_database(path: Path) -> Path:
@@ -36,7 +46,7 @@ def find_database(path: Path) -> Path:
 
 
 def select_rows(database: Path, stage: Stage | None, top: int | None) -> list[AtomsRow]:
-    """Rows that came through, lowest energy per atom first (those without energies last, in the order drawn).
+    """Rows that came through, lowest E_d first, then by energy per atom, those without energies last as drawn.
 
     Raises:
         InputError: when the file is no database of results, or nothing in it fits.
@@ -51,7 +61,8 @@ def select_rows(database: Path, stage: Stage | None, top: int | None) -> list[At
         ) from error
     if not rows:
         raise InputError(f"{database} holds no structure that came through" + (f" in stage {stage}." if stage else "."))
-    rows.sort(key=lambda row: row.get("energy_per_atom", float("inf")))
+    inf = float("inf")
+    rows.sort(key=lambda row: (row.get("E_d", inf), row.get("energy_per_atom", inf)))
     return rows[:top]
 
 
@@ -77,6 +88,30 @@ def _chosen(rows: list[AtomsRow], which: Which) -> Iterator[tuple[int, AtomsRow,
         structure = _structure(row, which)
         if structure is not None:
             yield number, row, structure
+
+
+def export_table(source: Path, out: Path, *, stage: Stage | None = None, top: int | None = None) -> Path:
+    """Write a CSV file with all that is known of the best structures of a run, in the order of their ranks.
+
+    `out` is the file, or a directory for `candidates.csv`. What a structure has not is left empty.
+
+    Raises:
+        InputError: when there is nothing to export, or the file is there already.
+    """
+    rows = select_rows(find_database(source), stage, top)
+    table = [
+        {"rank": number, "formula": row.formula, "natoms": row.natoms, **row.key_value_pairs}
+        for number, row in enumerate(rows, start=1)
+    ]
+    others = sorted({key for line in table for key in line} - set(_COLUMNS))
+    target = out if out.suffix.lower() == ".csv" else out / "candidates.csv"
+    refuse_existing([target])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, [*_COLUMNS, *others], restval="")
+        writer.writeheader()
+        writer.writerows(table)
+    return target
 
 
 def export_results(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,9 @@ from chggen_kit.workflow.guests import choose_guests
 from chggen_kit.workflow.plan import Draw, make_shards, plan_inpaintings, plan_starts
 from chggen_kit.workflow.records import HostRecord, Record, Stage
 from chggen_kit.workflow.result import RunResult
-from chggen_kit.workflow.rundir import RunDirectory, write_atomically
+from chggen_kit.workflow.rundir import RunDirectory, read_json, write_atomically
 from chggen_kit.workflow.runner import Runner, torch_threads
+from chggen_kit.workflow.stability import Stability, place_records, run_references
 from chggen_kit.workflow.summary import summarise
 from chggen_kit.workflow.volume import volume_per_atom
 
@@ -104,7 +105,8 @@ def run_generate(
     }
     starts = plan_starts(composition, config.formula_units, config.n, volume, config.seed, lattice)
 
-    return _execute(_Run(config, parts, registry, out, resolved, notes), config, parts, starts, guests, progress)
+    run = _Run(config, parts, registry, out, resolved, notes, counts)
+    return _execute(run, config, parts, starts, guests, progress)
 
 
 def _run_system(config: GenerateConfig, out: Path, registry: Registry, progress: Progress | None) -> RunResult:
@@ -118,7 +120,8 @@ def _run_system(config: GenerateConfig, out: Path, registry: Registry, progress:
     resolved = {"guests": list(guests), "lattice": "generate"}
     notes = {"chemical_system": "-".join(config.chemical_system), "guests_chosen": "given", "lattice": "generate"}
     starts = plan_system_starts(config.chemical_system, sizes)
-    return _execute(_Run(config, parts, registry, out, resolved, notes), config, parts, starts, guests, progress)
+    run = _Run(config, parts, registry, out, resolved, notes, config.chemical_system)
+    return _execute(run, config, parts, starts, guests, progress)
 
 
 def _execute(
@@ -153,7 +156,8 @@ def run_inpaint(
     for symbol in config.guest_counts:
         check_symbol(symbol, "the guests")
     parts = assemble(config, registry)
-    check_elements(parts, {*config.host.species, *config.guest_counts}, len(host) + sum(config.guest_counts.values()))
+    symbols = {*config.host.species, *config.guest_counts}
+    check_elements(parts, symbols, len(host) + sum(config.guest_counts.values()))
     given = HostRecord(id="host", start=0, host=config.host, guest_counts=dict(config.guest_counts))
     fills = plan_inpaintings([given], config.n, {})
     notes = {"host": host.composition.formula, "guest_counts": dict(config.guest_counts)}
@@ -161,7 +165,7 @@ def run_inpaint(
     def body(runner: Runner) -> tuple[list[Record], list[HostRecord]]:
         return _inpaint(runner, config, parts, parts.sampler, fills), []
 
-    return _Run(config, parts, registry, out, {}, notes).execute(body, tuple(config.guest_counts), progress)
+    return _Run(config, parts, registry, out, {}, notes, symbols).execute(body, tuple(config.guest_counts), progress)
 
 
 def _unconditional(
@@ -226,8 +230,10 @@ class _Run:
         out: Path,
         resolved: Mapping[str, Any],
         notes: Mapping[str, Any],
+        symbols: Collection[str],
     ) -> None:
         self._config = config
+        self._symbols = symbols
         self._parts = parts
         self._registry = registry
         self._directory = RunDirectory(out)
@@ -265,15 +271,33 @@ class _Run:
                 )
             runner = Runner(directory, config_hash(self._identity), progress)
             with torch_threads(stored["threads"]):
+                # First: references that cannot be used should say so before hours of work.
+                found = run_references(self._config, self._parts, self._registry, self._symbols, progress)
                 records, hosts = body(runner)
+            excludes = self._config.exclude_composition
+            stability = place_records(records, found, self._parts, exclude_composition=excludes)
             seconds = {kind: round(value, 1) for kind, value in runner.seconds.items()}
             extra = {"verb": self._config.verb, "seed": self._config.seed, **self._notes, "seconds": seconds}
-            summary = summarise(self._config, records, hosts, guests, extra)
-            if runner.computed or not (directory.database.exists() and directory.summary.exists()):
-                self._write(records, hosts, summary)
-        return RunResult(directory.path, self._config, records, hosts, summary)
+            summary = summarise(self._config, records, hosts, guests, extra, stability)
+            if runner.computed or not self._is_written(stability):
+                self._write(records, hosts, summary, stability)
+        return RunResult(directory.path, self._config, records, hosts, summary, stability)
 
-    def _write(self, records: Sequence[Record], hosts: Sequence[HostRecord], summary: Mapping[str, Any]) -> None:
+    def _is_written(self, stability: Stability) -> bool:
+        """Whether the results are there, measured from the same references."""
+        directory = self._directory
+        if not (directory.database.exists() and directory.summary.exists()):
+            return False
+        written = read_json(directory.summary)
+        return isinstance(written, dict) and written.get("thermodynamics") == stability.about
+
+    def _write(
+        self,
+        records: Sequence[Record],
+        hosts: Sequence[HostRecord],
+        summary: Mapping[str, Any],
+        stability: Stability,
+    ) -> None:
         config, model, potential = self._config, self._parts.model, self._parts.potential
         shared: dict[str, Any] = {
             "seed": config.seed,
@@ -286,6 +310,8 @@ class _Run:
                 "energy_frame": potential.info.energy_frame,
                 "relaxer": config.relaxer.name,
             }
+        if stability.about.get("references") is not None:
+            shared |= {key: stability.about[key] for key in ("references", "exclude_composition")}
         if isinstance(config, GenerateConfig):
             shared["refiner"] = config.refiner.name
             shared["refiner_options"] = json.dumps(refiner_options(config, self._registry))
@@ -301,5 +327,6 @@ class _Run:
                     "checkpoint": model.capabilities.checkpoint,
                     "checkpoint_sha256": f"sha256:{model.capabilities.checkpoint_sha256}",
                 }
-        write_database(self._directory.database, records, hosts, provenance, {"run": self._identity})
+        placements = stability.placements
+        write_database(self._directory.database, records, hosts, provenance, {"run": self._identity}, placements)
         write_atomically(self._directory.summary, json.dumps(summary, indent=2) + "\n")

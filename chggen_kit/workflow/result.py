@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pymatgen.core import Structure
 
+from chggen_kit.thermo import Placement
 from chggen_kit.workflow.config import RunConfig
 from chggen_kit.workflow.records import HostRecord, Record
+from chggen_kit.workflow.stability import Stability
 from chggen_kit.workflow.summary import rank
 
 
@@ -23,11 +25,13 @@ class Candidate:
         rank: from 1.
         symmetric: whether its space group counts as symmetric.
         record: everything known of it.
+        placement: where it lies against the hull of the references; None without references.
     """
 
     rank: int
     symmetric: bool
     record: Record
+    placement: Placement | None = None
 
     @property
     def id(self) -> str:
@@ -38,6 +42,16 @@ class Candidate:
     def energy_per_atom(self) -> float | None:
         """In eV/atom; None when it was not relaxed."""
         return self.record.energy_per_atom
+
+    @property
+    def decomposition_energy(self) -> float | None:
+        """E_d in eV/atom, negative below the hull of the references; None without references."""
+        return None if self.placement is None else self.placement.decomposition_energy
+
+    @property
+    def above_hull(self) -> float | None:
+        """E_hull in eV/atom, with the other candidates on the hull too; None without references."""
+        return None if self.placement is None else self.placement.above_hull
 
     @cached_property
     def structure(self) -> Structure:
@@ -65,6 +79,7 @@ class RunResult:
         records: every structure, failures included.
         hosts: every host.
         summary: content of `summary.json`.
+        stability: where the structures lie against the hull of the references.
     """
 
     path: Path
@@ -72,12 +87,13 @@ class RunResult:
     records: Sequence[Record]
     hosts: Sequence[HostRecord]
     summary: Mapping[str, Any]
+    stability: Stability = field(default_factory=Stability)
 
     @cached_property
     def candidates(self) -> list[Candidate]:
-        """Structures that came through, lowest energy per atom first."""
-        excluded = self.config.excluded_groups
+        """Structures that came through, lowest E_d first (energy per atom where there is none)."""
+        excluded, placements = self.config.excluded_groups, self.stability.placements
         return [
-            Candidate(number, record.is_symmetric(excluded), record)
-            for number, record in enumerate(rank(self.records), start=1)
+            Candidate(number, record.is_symmetric(excluded), record, placements.get(record.id))
+            for number, record in enumerate(rank(self.records, placements), start=1)
         ]

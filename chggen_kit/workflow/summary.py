@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from chggen_kit.thermo import Placement
 from chggen_kit.workflow.config import RunConfig
 from chggen_kit.workflow.records import OK, HostRecord, Record, Stage
+from chggen_kit.workflow.stability import Stability, stability_values
 
 NO_HOST = (
     "No host could be symmetrised, so nothing was inpainted; the unconditional structures are the whole result. "
@@ -17,11 +19,15 @@ NO_HOST = (
 NO_GUESTS = "The composition has no guests to take out, so nothing was inpainted."
 
 
-def rank(records: Sequence[Record]) -> list[Record]:
-    """Structures that came through, lowest energy per atom first; without energies, in the order drawn."""
+def rank(records: Sequence[Record], placements: Mapping[str, Placement] | None = None) -> list[Record]:
+    """Structures that came through: lowest E_d first, those without by energy per atom, then in the order drawn."""
 
-    def key(record: Record) -> float:
-        return math.inf if record.energy_per_atom is None else record.energy_per_atom
+    def key(record: Record) -> tuple[float, float]:
+        placement = None if placements is None else placements.get(record.id)
+        return (
+            math.inf if placement is None else placement.decomposition_energy,
+            math.inf if record.energy_per_atom is None else record.energy_per_atom,
+        )
 
     return sorted((record for record in records if record.outcome == OK), key=key)
 
@@ -71,6 +77,7 @@ def summarise(
     hosts: Sequence[HostRecord],
     guests: Collection[str],
     extra: Mapping[str, Any],
+    stability: Stability | None = None,
 ) -> dict[str, Any]:
     """Content of `summary.json`.
 
@@ -80,6 +87,7 @@ def summarise(
         hosts: all hosts; empty when the user gave the host.
         guests: symbols of the guests.
         extra: entries to be put first (formula, plug-ins, times).
+        stability: where the structures lie against a hull.
     """
     by_stage: dict[Stage, list[Record]] = {"unconditional": [], "inpainted": []}
     for record in records:
@@ -110,6 +118,9 @@ def summarise(
             summary["note"] = NO_GUESTS
         elif not usable:
             summary["note"] = NO_HOST
+    stability = stability or Stability()
+    if stability.about:
+        summary["thermodynamics"] = dict(stability.about)
     summary["candidates"] = [
         {
             "id": record.id,
@@ -118,7 +129,8 @@ def summarise(
             "spacegroup_symbol": record.spacegroup_symbol,
             "spacegroup_number": record.spacegroup_number,
             "symmetric": record.is_symmetric(excluded),
+            **stability_values(stability.placements.get(record.id)),
         }
-        for record in rank(records)
+        for record in rank(records, stability.placements)
     ]
     return summary

@@ -9,6 +9,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from chggen_kit.thermo.sources import NONE
 from chggen_kit.workflow.records import Record
 from chggen_kit.workflow.result import RunResult
 
@@ -21,14 +22,17 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def candidate_table(result: RunResult, most: int | None = 20) -> Table:
-    """Candidates, lowest energy per atom first, at most `most` of them (None for all).
+    """Candidates in their order, at most `most` of them (None for all).
 
-    Columns: energy per atom, whether the relaxation converged, its energy change, the largest displacement of an atom
-    by it, and that of the host's atoms (drift).
+    Columns: E_d and E_hull where there are references, energy per atom, whether the relaxation converged, its energy
+    change (without references, for room), the largest displacement of an atom by it, and that of the host's atoms
+    (drift).
     """
     candidates = result.candidates
     shown = candidates if most is None else candidates[:most]
-    title = f"Candidates by energy per atom ({len(shown)} of {len(candidates)}; * = symmetric)"
+    placed = bool(result.stability.placements)
+    order = "E_d" if placed else "energy per atom"
+    title = f"Candidates by {order} ({len(shown)} of {len(candidates)}; * = symmetric)"
     formulas = [_formula(candidate.record) for candidate in shown]
     # Where the score model makes the compositions, energies compare within one of them.
     several = len(set(formulas)) > 1
@@ -40,9 +44,10 @@ def candidate_table(result: RunResult, most: int | None = 20) -> Table:
         "id",
         "stage",
         "space group",
+        *(("E_d/atom\n(eV)", "E_hull\n(eV)") if placed else ()),
         "E/atom\n(eV)",
         "conv.",
-        "dE/atom\n(eV)",
+        *(() if placed else ("dE/atom\n(eV)",)),
         "displ.\n(Å)",
         "drift\n(Å)",
     ):
@@ -58,9 +63,10 @@ def candidate_table(result: RunResult, most: int | None = 20) -> Table:
             candidate.id,
             _STAGES[record.stage],
             group + (" *" if candidate.symmetric else ""),
-            _number(candidate.energy_per_atom, 4),
+            *((_number(candidate.decomposition_energy, 3), _number(candidate.above_hull, 3)) if placed else ()),
+            _number(candidate.energy_per_atom, 3 if placed else 4),
             converged,
-            _number(record.energy_change, 3),
+            *(() if placed else (_number(record.energy_change, 3),)),
             _number(record.max_displacement_A, 2),
             _number(record.host_drift_A, 2),
         )
@@ -70,6 +76,18 @@ def candidate_table(result: RunResult, most: int | None = 20) -> Table:
 def _formula(record: Record) -> str:
     final = record.final
     return _MISSING if final is None else final.structure().composition.reduced_formula
+
+
+def stability_lines(result: RunResult) -> list[str]:
+    """What E_d was measured from, or why there is none, in words; nothing where nobody wanted it."""
+    about = result.stability.about
+    if not about or result.config.references == NONE or not result.candidates:
+        return []
+    if about["references"] is None:
+        return [f"No E_d: {about['reason']}."]
+    without = ", without those of a structure's own composition" if about["exclude_composition"] else ""
+    source = f"{about['references']}: {about['potential']}, {about['energy_frame']}"
+    return [f"E_d against {about['phases']} phases ({source}){without}."]
 
 
 def rate_lines(summary: Mapping[str, Any]) -> list[str]:
@@ -97,7 +115,7 @@ def print_result(result: RunResult, console: Console, most: int | None = 20) -> 
     parts: list[Table | Text] = [candidate_table(result, most)] if result.candidates else []
     if not result.candidates:
         parts.append(Text("No structure came through."))
-    parts += [Text(line) for line in rate_lines(result.summary)]
+    parts += [Text(line) for line in (*stability_lines(result), *rate_lines(result.summary))]
     if "note" in result.summary:
         parts.append(Text(result.summary["note"]))
     parts.append(Text(f"Results: {result.path / 'results.db'} and {result.path / 'summary.json'}"))

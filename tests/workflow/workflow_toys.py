@@ -170,5 +170,6 @@ TOY_SETTINGS = {
     "sampler": {"name": "repaint", "options": {"steps": 8, "jump_length": 3, "passes": 2}},
     "unconditional_sampler": {"name": "predictor-corrector", "options": {"steps": 8}},
     "max_steps": 30,
+    "references": "none",
     "volume_per_atom": 18.0,
 }
