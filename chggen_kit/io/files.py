@@ -143,7 +143,7 @@ def write_structure(structure: Structure, path: Path, form: Format) -> None:
         InputError: for an unknown format.
     """
     if form in ("cif", "poscar"):
-        structure = _right_handed(structure)
+        structure = right_handed(structure)
     if form == "cif":
         text = str(CifWriter(structure, significant_figures=12))
     elif form == "poscar":
@@ -161,7 +161,8 @@ def write_structure(structure: Structure, path: Path, form: Format) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _right_handed(structure: Structure) -> Structure:
+def right_handed(structure: Structure) -> Structure:
+    """The same crystal in a right-handed cell: where the axes are left-handed, they and all coordinates turn round."""
     matrix = structure.lattice.matrix
     if np.linalg.det(matrix) >= 0:
         return structure
