@@ -21,6 +21,7 @@ PAGES = (
     "docs/samplers.md",
     "docs/evaluation.md",
     "docs/thermodynamics.md",
+    "docs/dft-inputs.md",
 )
 
 

@@ -20,6 +20,7 @@ VERBS = {
     "refine": ("chggen_kit.cli.refine:command", "Find and impose the symmetry of structures."),
     "hull": ("chggen_kit.cli.hull:command", "Print and draw a phase diagram, with candidates."),
     "export": ("chggen_kit.cli.export:command", "Write the structures of a run to files."),
+    "dft-inputs": ("chggen_kit.cli.dft_inputs:command", "Write VASP inputs for the best structures of a run."),
     "train": ("chggen_kit.cli.train:command", "Train a backend."),
     "evaluate": ("chggen_kit.cli.evaluate:command", "Measure how good a backend is."),
     "plugins": ("chggen_kit.cli.plugins:command", "List and explain what is installed."),
