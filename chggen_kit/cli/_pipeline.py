@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from chggen_kit.cli._judging import JUDGE_PARAMETERS, Bench, judge_and_print, judge_options
 from chggen_kit.cli._shared import (
     assignments_option,
     backend_option,
@@ -28,7 +29,7 @@ AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 Outcome = TypeVar("Outcome")
 FilePath = click.Path(path_type=Path)
 FORMATS = ("cif", "extxyz", "poscar", "json")
-_DISPLAY = ("out", "top")
+_DISPLAY = ("out", "top", *JUDGE_PARAMETERS)
 """Values of a command that don't concern what is computed."""
 
 
@@ -120,6 +121,7 @@ def run_options() -> Callable[[AnyFunction], AnyFunction]:
             help="Threads; name them to repeat a run exactly on another machine [torch's choice, recorded].",
         ),
         references_options(),
+        judge_options(),
         out_option(required=False),
         click.option(
             "--top", type=click.IntRange(min=1), default=20, show_default=True, help="Candidates listed at the end."
@@ -158,8 +160,10 @@ def settings_of(values: Mapping[str, Any], plugins: Sequence[str]) -> dict[str, 
     return settings
 
 
-def run_and_print(run: Callable[[Registry, Progress], RunResult], top: int, *, description: str) -> None:
-    """Do a run, with progress on standard error, and print its result."""
+def run_and_print(
+    run: Callable[[Registry, Progress], RunResult], top: int, *, description: str, bench: Bench | None = None
+) -> None:
+    """Do a run, with progress on standard error, print its result, and let the judges on `bench` follow."""
     from rich.console import Console
 
     from chggen_kit.workflow.table import print_result
@@ -167,7 +171,10 @@ def run_and_print(run: Callable[[Registry, Progress], RunResult], top: int, *, d
     state = cli_state()
     with state.make_progress(description) as progress:
         result = run(state.registry(), progress)
-    print_result(result, result_console(Console), top)
+    console = result_console(Console)
+    print_result(result, console, top)
+    if bench is not None and any(record.energy is not None for record in result.records):
+        judge_and_print(result.path, bench, console)
 
 
 def result_console(kind: type[Any]) -> Any:  # noqa: ANN401  rich is imported by the caller, when there is something to print

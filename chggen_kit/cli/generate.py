@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from chggen_kit.cli._judging import seat_judges
 from chggen_kit.cli._pipeline import parse_whole_numbers, plugin_option, run_and_print, run_options, settings_of
 from chggen_kit.cli._shared import cli_state
 
@@ -56,6 +57,7 @@ def command(
     """
     from chggen_kit.errors import InputError
     from chggen_kit.workflow.config import GenerateConfig, build_config
+    from chggen_kit.workflow.formula import atom_counts, parse_composition
     from chggen_kit.workflow.pipeline import default_directory, run_generate
 
     settings = settings_of(values, _PLUGINS)
@@ -66,8 +68,11 @@ def command(
     settings["formula_units"] = parse_whole_numbers(settings["formula_units"], "--formula-units")
     config = build_config(GenerateConfig, {"formula": formula, **settings}, cli_state().registry())
     directory = default_directory(config, out)
+    symbols = config.chemical_system if config.formula is None else atom_counts(parse_composition(config.formula))
+    bench = seat_judges(values, symbols)
     run_and_print(
         lambda registry, progress: run_generate(config, directory, registry=registry, progress=progress),
         top,
         description=f"generate {formula or settings['chemical_system']}",
+        bench=bench,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from chggen_kit.cli._judging import seat_judges
 from chggen_kit.cli._pipeline import FilePath, run_and_print, run_options, settings_of
 from chggen_kit.cli._shared import cli_state
 
@@ -46,8 +47,10 @@ def command(
         InpaintConfig, {"host": structure, "guest_counts": counts, **settings}, cli_state().registry()
     )
     directory = default_directory(config, out)
+    bench = seat_judges(values, {*config.host.species, *counts}, relaxes=config.relax)
     run_and_print(
         lambda registry, progress: run_inpaint(config, directory, registry=registry, progress=progress),
         top,
         description=f"inpaint {host.name}",
+        bench=bench,
     )

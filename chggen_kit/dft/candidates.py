@@ -26,7 +26,12 @@ Form = Literal["relaxed", "symmetrised"]
 
 LTOL, STOL, ANGLE_TOLERANCE_DEG = 0.2, 0.3, 5.0
 """StructureMatcher's own defaults; primitive cells, scaled to the same volume."""
-MATCHER = f"StructureMatcher(ltol={LTOL:g}, stol={STOL:g}, angle_tol={ANGLE_TOLERANCE_DEG:g})"
+SAME_ENERGY = 0.01
+"""eV/atom; relaxations to the default force limit end within a few meV/atom of their minimum."""
+MATCHER = (
+    f"StructureMatcher(ltol={LTOL:g}, stol={STOL:g}, angle_tol={ANGLE_TOLERANCE_DEG:g}), and energies within "
+    f"{1000 * SAME_ENERGY:g} meV/atom"
+)
 _EXACT_A = 1e-4
 """Tolerance in Å for a structure whose symmetry was imposed."""
 
@@ -102,14 +107,16 @@ def _number(row: AtomsRow, key: str) -> float | None:
 
 
 def merge_duplicates(judged: Sequence[Judged], progress: Progress | None = None) -> list[Selected]:
-    """Group equal structures of `judged` (lowest energy first) by pymatgen's StructureMatcher; order is kept.
+    """Group equal structures of `judged` (lowest energy first); order is kept.
 
-    A structure that the matcher cannot reduce stays on its own.
+    Two are equal when pymatgen's StructureMatcher says so and their energies differ by at most `SAME_ENERGY`: its usual
+    tolerances alone also join neighbouring minima, of which one would be lost. What the matcher cannot reduce stays on
+    its own.
     """
     matcher = StructureMatcher(ltol=LTOL, stol=STOL, angle_tol=ANGLE_TOLERANCE_DEG)
     selected: list[Selected] = []
     for number, one in enumerate(judged):
-        twin = next((other for other in selected if _same(matcher, one.structure, other.judged.structure)), None)
+        twin = next((other for other in selected if _same(matcher, one, other.judged)), None)
         if twin is None:
             selected.append(Selected(one))
         else:
@@ -119,15 +126,18 @@ def merge_duplicates(judged: Sequence[Judged], progress: Progress | None = None)
     return selected
 
 
-def _same(matcher: StructureMatcher, one: Structure, other: Structure) -> bool:
-    if one.composition.reduced_formula != other.composition.reduced_formula:
+def _same(matcher: StructureMatcher, one: Judged, other: Judged) -> bool:
+    first, second = one.structure, other.structure
+    if first.composition.reduced_formula != second.composition.reduced_formula:
         return False
-    if unusable(one) is not None or unusable(other) is not None:
+    if abs(one.energy - other.energy) > SAME_ENERGY:
+        return False
+    if unusable(first) is not None or unusable(second) is not None:
         return False
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of divisions in the reduction of odd cells
-            return bool(matcher.fit(one, other))
+            return bool(matcher.fit(first, second))
     except MATCHER_FAILURES:
         return False
 

@@ -28,7 +28,7 @@ def _plain_text(text: str) -> str:
     return f"'{text}'"
 
 
-def _pairs(values: Mapping[str, Any]) -> dict[str, Any]:
+def plain_pairs(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values that ase.db can hold; what is missing has no key."""
     return {
         key: _plain_text(value) if isinstance(value, str) else value
@@ -129,7 +129,7 @@ def write_database(
             }
             database.write(
                 atoms,
-                key_value_pairs=_pairs(
+                key_value_pairs=plain_pairs(
                     {
                         **row_values(record, by_id),
                         **stability_values((placements or {}).get(record.id)),

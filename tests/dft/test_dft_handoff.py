@@ -114,6 +114,13 @@ def test_the_threshold_includes_its_own_value(run: Path, tmp_path: Path) -> None
     assert not (tmp_path / "c").exists()
 
 
+def test_what_looks_alike_with_another_energy_is_kept(tmp_path: Path) -> None:
+    near, far = record("i1", rocksalt(edge_A=5.62), -2.995), record("i2", rocksalt(edge_A=5.9), -2.98)
+    run = write_run(tmp_path / "run", [record("i0", rocksalt(), -3.0), near, far])
+    entries = write_dft_inputs(run).entries
+    assert [(one["structure_id"], len(one["duplicates"])) for one in entries] == [("i0", 1), ("i2", 0)]
+
+
 def test_compositions_are_compared_with_themselves(tmp_path: Path) -> None:
     other = record("i0001-0", rocksalt("K"), -1.0)
     run = write_run(tmp_path / "run", [record("i0000-0", rocksalt(), -3.0), other])
