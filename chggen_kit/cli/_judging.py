@@ -103,6 +103,8 @@ def seat_judges(values: Mapping[str, Any], symbols: Collection[str], *, relaxes:
             "margin_meV": values["judge_margin"],
             "references": values.get("references"),
             "references_frame": values.get("references_frame"),
+            # Otherwise as the rows of the run say.
+            "exclude_composition": True if values.get("exclude_composition") else None,
         }
     )
     judges = make_judges(settings.judges, cli_state().registry())

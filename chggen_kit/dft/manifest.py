@@ -19,6 +19,8 @@ from chggen_kit.dft.vasp import Written
 from chggen_kit.workflow.assembly import library_versions
 from chggen_kit.workflow.config import config_hash
 
+_STABILITY = ("E_d", "E_hull", "decomposition", "references", "exclude_composition", "E_d_spread", "rank_depends")
+"""Of thermodynamics and second opinions, where the run has them."""
 _PROVENANCE = ("stage", "host_id", "seed", "backend", "checkpoint", "checkpoint_sha256", "sampler", "relaxer")
 CRITERIA: Mapping[Criterion, str] = {
     "E_d": "E_d, the energy over the hull of reference phases",
@@ -58,7 +60,7 @@ def entry(
         "energy_per_atom": float(row.energy_per_atom),
         "criterion": judged.criterion,
         "criterion_energy": judged.energy,
-        "E_d": plain(row, "E_d"),
+        **{key: plain(row, key) for key in _STABILITY},
         "converged": None if row.get("converged") is None else bool(row.converged),
         **{key: plain(row, key) for key in _PROVENANCE},
         "electrons": choice.kind,

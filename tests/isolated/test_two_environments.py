@@ -11,14 +11,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from pymatgen.core import Lattice, Structure
 
 import chggen_mace.plugin
 import chggen_sevennet.plugin
 from chggen_kit.io import to_structures
+from chggen_kit.judging import judge
 from chggen_kit.plugins import Registry, get_registry
 from chggen_kit.state import CrystalBatch
 from chggen_kit.testing import check_potential
 from chggen_kit.testing.crystals import disturbed, face_centred, rocksalt, zincblende
+from chggen_kit.workflow import inpaint
 
 VARIABLE = "CHGGEN_TEST_ENVIRONMENTS"
 MODELS = Path(__file__).parents[1] / "mace_potential"
@@ -75,3 +78,28 @@ def test_a_structure_is_relaxed_in_another_environment(registry: Registry) -> No
     (outcome,) = relaxer.relax([start], fmax=0.05)
     assert outcome.reason == "converged"
     assert outcome.structure.volume == pytest.approx(4.25**3, rel=0.03)
+
+
+def test_both_give_a_second_opinion_on_one_run(model: Path, tmp_path: Path) -> None:
+    host = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.21), ["O"], [[0, 0, 0]]).get_primitive_structure()
+    result = inpaint(host, {"Mg": 1}, n=3, sampler="random", max_steps=30, references="none", out=tmp_path / "run")
+    assert result.candidates
+    mace = {"model": str(model), "trust_pickle": True, "energy_frame": "toy", "dtype": "float64"}
+    opinions = judge(
+        tmp_path / "run",
+        [{"name": "mace", "options": mace}, "sevennet"],
+        references="none",
+        max_steps=30,
+    )
+    assert [voice.energy_frame for voice in opinions.voices] == ["mp2020-corrected", "toy", "raw-pbe"]
+    environments = [get_registry().get("potential", name).environment for name in ("mace", "sevennet")]
+    for voice, environment in zip(opinions.voices[1:], environments, strict=True):
+        assert environment is not None
+        assert str(environment) in voice.origin
+    for candidate in opinions.candidates:
+        assert all(record.single_point_energy is not None for record in candidate.opinions.values())
+    # A network of random weights may blow a structure up; the others, and the other judge, are not touched by that.
+    for key, found in opinions.agreements.items():
+        known = sum(one.opinions[key].outcome == "ok" for one in opinions.candidates)
+        assert found.pairs == known * (known - 1) // 2
+    assert all(one.opinions[opinions.voices[2].key].energy is not None for one in opinions.candidates)
