@@ -22,6 +22,7 @@ PAGES = (
     "docs/evaluation.md",
     "docs/thermodynamics.md",
     "docs/dft-inputs.md",
+    "docs/second-opinion.md",
 )
 
 

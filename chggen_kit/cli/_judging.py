@@ -16,6 +16,7 @@ from chggen_kit.errors import InputError
 if TYPE_CHECKING:
     from chggen_kit.judging import JudgeSettings
     from chggen_kit.judging.judges import Judge
+    from chggen_kit.workflow.config import PluginChoice
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 JUDGE_PARAMETERS = ("judges", "judge_top", "judge_margin")
@@ -76,10 +77,13 @@ def parse_judge(text: str) -> dict[str, Any]:
     return {"name": name.strip(), "options": parse_assignments(_BETWEEN_OPTIONS.split(options) if options else ())}
 
 
-def seat_judges(values: Mapping[str, Any], symbols: Collection[str], *, relaxes: bool = True) -> Bench | None:
+def seat_judges(
+    values: Mapping[str, Any], symbols: Collection[str], own: PluginChoice, *, relaxes: bool = True
+) -> Bench | None:
     """Make the judges that the values of a command name; None where nobody asked for them.
 
-    Their references are those of the run, in the energies of each judge.
+    `own` is the run's potential, which is no judge of itself, and `symbols` are the elements of the run. The judges'
+    references are those of the run, with the energies of each judge.
 
     Before the run, so that a judge that cannot be had, or knows too few elements, says so before hours of work.
 
@@ -93,7 +97,7 @@ def seat_judges(values: Mapping[str, Any], symbols: Collection[str], *, relaxes:
         return None
     if not relaxes:
         raise InputError("Judges compare relaxed structures: leave --no-relax out, or --judge.")
-    from chggen_kit.judging.judges import check_covered, make_judges
+    from chggen_kit.judging.judges import check_another, check_covered, make_judges
     from chggen_kit.judging.run import build_settings
 
     settings = build_settings(
@@ -107,7 +111,9 @@ def seat_judges(values: Mapping[str, Any], symbols: Collection[str], *, relaxes:
             "exclude_composition": True if values.get("exclude_composition") else None,
         }
     )
-    judges = make_judges(settings.judges, cli_state().registry())
+    registry = cli_state().registry()
+    judges = make_judges(settings.judges, registry)
+    check_another(judges, own, registry)
     check_covered(judges, symbols)
     return Bench(settings, judges)
 

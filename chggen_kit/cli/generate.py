@@ -69,7 +69,7 @@ def command(
     config = build_config(GenerateConfig, {"formula": formula, **settings}, cli_state().registry())
     directory = default_directory(config, out)
     symbols = config.chemical_system if config.formula is None else atom_counts(parse_composition(config.formula))
-    bench = seat_judges(values, symbols)
+    bench = seat_judges(values, symbols, config.potential)
     run_and_print(
         lambda registry, progress: run_generate(config, directory, registry=registry, progress=progress),
         top,

@@ -47,7 +47,7 @@ def command(
         InpaintConfig, {"host": structure, "guest_counts": counts, **settings}, cli_state().registry()
     )
     directory = default_directory(config, out)
-    bench = seat_judges(values, {*config.host.species, *counts}, relaxes=config.relax)
+    bench = seat_judges(values, {*config.host.species, *counts}, config.potential, relaxes=config.relax)
     run_and_print(
         lambda registry, progress: run_inpaint(config, directory, registry=registry, progress=progress),
         top,

@@ -14,6 +14,7 @@ from pymatgen.core import Element
 from chggen_kit.errors import InputError
 from chggen_kit.interfaces import Potential
 from chggen_kit.plugins import Registry
+from chggen_kit.plugins.environments import split_name
 from chggen_kit.workflow.config import PluginChoice
 
 TOP = 10
@@ -52,22 +53,22 @@ class Judge:
 
     Attributes:
         key: short name for rows and files, e.g. `chgnet_r2scan`; unique among the judges.
-        choice: the plug-in and its options.
+        choice: the plug-in, and the options that were given.
+        options: all its options as plain JSON, those left at their defaults too.
         potential: ready for use.
         origin: distribution that provides the plug-in, and the environment that it runs in.
     """
 
     key: str
     choice: PluginChoice
+    options: Mapping[str, Any]
     potential: Potential
     origin: str
 
     def identity(self) -> dict[str, Any]:
         """What its energies depend on, as plain JSON."""
         info = self.potential.info
-        plain = {"options": dict(self.choice.options), "potential": info.name, "energy_frame": info.energy_frame}
-        result: dict[str, Any] = json.loads(json.dumps(plain, default=str, sort_keys=True))
-        return result
+        return {"options": dict(self.options), "potential": info.name, "energy_frame": info.energy_frame}
 
 
 def make_judges(choices: Sequence[PluginChoice], registry: Registry) -> list[Judge]:
@@ -86,8 +87,20 @@ def make_judges(choices: Sequence[PluginChoice], registry: Registry) -> list[Jud
         taken = [one.key for one in judges]
         if key in taken:
             key = next(f"{key}_{number}" for number in range(2, len(taken) + 3) if f"{key}_{number}" not in taken)
-        judges.append(Judge(key, choice, potential, str(registry.get("potential", choice.name).origin)))
+        origin = str(registry.get("potential", choice.name).origin)
+        judges.append(Judge(key, choice, _resolved(choice, registry), potential, origin))
     return judges
+
+
+def _resolved(choice: PluginChoice, registry: Registry) -> dict[str, Any]:
+    """All options of a potential that exists, as far as they are known here (another environment may hide them)."""
+    model = registry.options_model("potential", choice.name)
+    plain: dict[str, Any]
+    if model is not None:
+        plain = model.model_validate(choice.options).model_dump(mode="json")
+    else:
+        plain = json.loads(json.dumps(dict(choice.options), default=str, sort_keys=True))
+    return plain
 
 
 def _key(name: str) -> str:
@@ -110,14 +123,15 @@ def check_covered(judges: Sequence[Judge], symbols: Collection[str]) -> None:
             )
 
 
-def check_another(judges: Sequence[Judge], own: Mapping[str, Any]) -> None:
-    """Refuse the run's own potential as a judge; `own` is what `Judge.identity` says of it.
+def check_another(judges: Sequence[Judge], own: PluginChoice, registry: Registry) -> None:
+    """Refuse the run's `own` potential as a judge, wherever it runs.
 
     Raises:
         InputError: naming it.
     """
     for judge in judges:
-        if judge.identity() == own:
+        same = split_name(judge.choice.name)[0] == split_name(own.name)[0]
+        if same and judge.options == _resolved(own, registry):
             raise InputError(
                 f"The judge {judge.potential.info.name} is the run's own potential, whose opinion is known. Name "
                 "another potential, or other weights of it (for example chgnet:weights=r2scan)."

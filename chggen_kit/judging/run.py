@@ -90,7 +90,7 @@ def judge_run(
     """Second opinions on a run; what was stored of earlier ones is used.
 
     Args:
-        path: the run directory.
+        path: the run directory, or its `results.db`.
         settings: what is judged and how.
         judges: those of `settings.judges`, where they have been made already.
         registry: of the plug-ins.
@@ -101,8 +101,8 @@ def judge_run(
     """
     registry = registry or get_registry()
     check_references(settings.references)
-    directory = RunDirectory(path)
     database = find_database(path)
+    directory = RunDirectory(database.parent)
     stored = _read_run(directory)
     config = stored.config.model_copy(
         update={name: value for name in ("fmax", "max_steps") if (value := getattr(settings, name)) is not None}
@@ -114,10 +114,7 @@ def judge_run(
         symbols = sorted({symbol for one in chosen for symbol in one.structure.species})
         check_covered(judges, symbols)
         first = rows[0][1]
-        own_options = dict(stored.config.potential.options)
-        check_another(
-            judges, {"options": own_options, "potential": first.potential, "energy_frame": first.energy_frame}
-        )
+        check_another(judges, stored.config.potential, registry)
         excludes = settings.exclude_composition
         if excludes is None:
             excludes = bool(first.get("exclude_composition", False))
@@ -133,7 +130,7 @@ def judge_run(
                 levels[one.key] = _levels(one, records, references, excludes)
                 voices.append(_voice(one, references, excludes))
         compared = [(rank, _compared(row, levels), str(row.get("spacegroup_symbol", "-"))) for rank, row in rows]
-        result = make_judgement(path, voices, compared, said, settings.margin_meV / 1000)
+        result = make_judgement(directory.path, voices, compared, said, settings.margin_meV / 1000)
         write_judgement(directory, result, settings)
     return result
 
@@ -154,6 +151,8 @@ def _read_run(directory: RunDirectory) -> _Stored:
     Raises:
         RunDirectoryError: when there is none, or it is none of this version's.
     """
+    if not directory.run_file.exists():
+        raise RunDirectoryError(f"{directory.path} holds no run.json, so it is no run of generate or inpaint.")
     stored = read_json(directory.run_file)
     try:
         plain = stored["identity"]["config"]

@@ -89,6 +89,7 @@ def test_inpaint_is_judged_when_it_is_done_and_again_by_the_verb(chggen: Chggen)
     [
         (["--judge", "other:elements=[17]"], "other-a does not cover Na"),
         (["--judge", "othr"], "other"),
+        (["--judge", "pairs"], "the run's own potential"),
         (["--judge", "other:scael=1"], "scale"),
         (["--judge", "other", "--judge-top", "0"], "top = 0"),
         (["--judge-top", "3"], "--judge"),

@@ -225,4 +225,7 @@ def test_what_is_no_finished_relaxed_run_is_refused(run: Path, tmp_path: Path) -
         judged(drawn)
     (run / "run.json").write_text("{}")
     with pytest.raises(RunDirectoryError, match="not the configuration of a run"):
+        judged(run / "results.db")
+    (run / "run.json").unlink()
+    with pytest.raises(RunDirectoryError, match=r"no run\.json"):
         judged(run)
