@@ -3,7 +3,8 @@
     python scripts/measure_relaxation_speed.py --data structures.jsonl.gz [--count 64] [--fmax 0.1]
 
 Both use FIRE under the Frechet cell filter, the same weights and limits, on the same structures: drawn from the file,
-8 to 20 atoms each, rattled and strained. They take turns chunk by chunk, so that both meet the same load of the machine.
+8 to 20 atoms each, rattled and strained. They take turns chunk by chunk, so that both meet the same load of the
+machine.
 Seconds are processor seconds of this process (on a GPU, where there is one, seconds of the wall clock).
 """
 
@@ -99,7 +100,7 @@ def ours(potential: Potential, arguments: argparse.Namespace) -> Optimiser:
 
 
 def theirs(device: str, arguments: argparse.Namespace) -> Optimiser:
-    """chgnet's own optimiser with its defaults: FIRE, Frechet cell filter, one structure after another."""
+    """The optimiser of chgnet with its defaults: FIRE, Frechet cell filter, one structure after another."""
     with contextlib.redirect_stdout(io.StringIO()):
         optimiser = StructOptimizer(CHGNet.load(verbose=False, use_device=device), use_device=device)
 
