@@ -6,6 +6,7 @@ The reference that the batched relaxer is measured against.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -26,7 +27,9 @@ from chggen_kit.relaxers.memory import is_out_of_memory
 from chggen_kit.relaxers.options import AseFireOptions
 from chggen_kit.relaxers.structures import checked_masks
 from chggen_kit.state import CrystalBatch
-from chggen_kit.symmetry import SymmetryOperations
+
+if TYPE_CHECKING:
+    from chggen_kit.symmetry import SymmetryOperations
 
 __all__ = ["AseFireOptions", "AseFireRelaxer", "build"]
 

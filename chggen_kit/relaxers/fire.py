@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from pymatgen.core import Structure
@@ -20,7 +21,9 @@ from chggen_kit.relaxers.projection import SymmetryProjector, checked_projectors
 from chggen_kit.relaxers.structures import checked_masks
 from chggen_kit.relaxers.walkers import GeneralisedForces, Walkers
 from chggen_kit.state import CrystalBatch
-from chggen_kit.symmetry import SymmetryOperations
+
+if TYPE_CHECKING:
+    from chggen_kit.symmetry import SymmetryOperations
 
 __all__ = ["FireOptions", "FireRelaxer", "build"]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,7 +18,9 @@ from pymatgen.core import Structure
 from torch import Tensor
 
 from chggen_kit.errors import InputError
-from chggen_kit.symmetry import SymmetryOperations
+
+if TYPE_CHECKING:
+    from chggen_kit.symmetry import SymmetryOperations
 
 MAX_RESIDUAL_A = 1e-4
 """Å; a structure that misses its symmetry by more has not been symmetrised."""
