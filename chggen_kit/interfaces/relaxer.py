@@ -34,6 +34,7 @@ class Relaxation:
         max_force: largest force in eV/Å.
         max_stress: largest absolute stress component in eV/Å^3.
         trajectory: structures along the way when they were asked for.
+        freed: whether this is a free relaxation that followed one within a symmetry, and gained more than asked for.
     """
 
     structure: Structure
@@ -45,6 +46,7 @@ class Relaxation:
     max_force: float
     max_stress: float
     trajectory: tuple[Structure, ...] = field(default=())
+    freed: bool = False
 
     @property
     def energy_change_per_atom(self) -> float:

@@ -285,6 +285,7 @@ class _Run:
                 "potential": potential.info.name,
                 "energy_frame": potential.info.energy_frame,
                 "relaxer": config.relaxer.name,
+                "relax_policy": config.relax_policy.name,
             }
         if isinstance(config, GenerateConfig):
             shared["refiner"] = config.refiner.name

@@ -63,6 +63,22 @@ def test_relaxation_reports_how_far_the_host_drifts(tmp_path: Path) -> None:
     assert all(row["host_drift"] > 0 and row["host_id"] == "host" for row in rows)
 
 
+def test_a_fixed_host_stays_bit_for_bit(tmp_path: Path) -> None:
+    result = run(tmp_path / "o", relax_policy="fixed-host")
+    relaxed = [record for record in result.records if record.relaxed is not None]
+    assert relaxed
+    for record in relaxed:
+        assert record.generated is not None
+        assert record.relaxed is not None
+        assert record.relaxed.lattice == record.generated.lattice
+        assert record.relaxed.frac_coords[:3] == record.generated.frac_coords[:3]
+        assert record.relaxed.frac_coords[3:] != record.generated.frac_coords[3:]
+    rows = read_rows(tmp_path / "o" / "results.db")
+    assert {row["relax_policy"] for row in rows} == {"fixed-host"}
+    with pytest.raises(RunDirectoryError, match="relax_policy"):
+        run(tmp_path / "o")
+
+
 def test_without_relaxation_there_are_no_energies_and_no_potential_is_loaded(tmp_path: Path) -> None:
     result = run(tmp_path / "o", relax=False, potential="not-installed")
     assert result.summary["inpainted"]["relaxed"] == 0
