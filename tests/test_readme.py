@@ -13,7 +13,15 @@ from pymatgen.core import Lattice, Structure
 from chggen_kit.cli import cli
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/runs.md", "docs/training.md", "docs/metrics.md", "docs/samplers.md", "docs/evaluation.md")
+PAGES = (
+    "README.md",
+    "docs/runs.md",
+    "docs/relaxation.md",
+    "docs/training.md",
+    "docs/metrics.md",
+    "docs/samplers.md",
+    "docs/evaluation.md",
+)
 
 
 def _commands() -> list[str]:
