@@ -177,15 +177,15 @@ class _Run:
         largest = max(len(self.structures[index]) for index in order)
         begin, advance = self._optimiser()
         batcher = InFlightAutoBatcher(
-            self.model, memory_scales_with="n_atoms", max_memory_scaler=float(max(room, largest)), return_indices=True
+            self.model, memory_scales_with="n_atoms", max_memory_scaler=float(max(room, largest))
         )
         batcher.load_states(self._guarded(begin, self._state(index), [index]) for index in order)
-        state, _, places = batcher.next_batch(None, None)
+        state = batcher.next_batch(None, None)[0]
         while state is not None:
-            self.moving = [order[place] for place in places]
+            self.moving = [order[place] for place in batcher.current_idx]
             done = torch.tensor([self._judge(state, slot, steps[index]) for slot, index in enumerate(self.moving)])
             if bool(done.any()):
-                state, _, places = batcher.next_batch(state, done)
+                state = batcher.next_batch(state, done)[0]
                 continue
             state = self._guarded(advance, state, self.moving)
             for index in self.moving:
