@@ -69,7 +69,7 @@ def _check(structure: Structure, operations: SymmetryOperations, where: str) -> 
         raise InputError(f"A symmetry operation of {where} maps an atom onto one of another element. {_ADVICE}")
     turned = operations.cartesian_rotations(structure.lattice.matrix)
     skew = np.abs(turned @ turned.transpose(0, 2, 1) - np.eye(3)).max()
-    residual_A = operations.residual_A(structure.frac_coords, structure.lattice.matrix)
+    residual_A = operations.residual_A(structure)
     if residual_A > MAX_RESIDUAL_A or skew > MAX_RESIDUAL_A:
         raise InputError(
             f"The cell or the atoms of {where} do not have the symmetry that was given: atoms miss their images by up "

@@ -175,10 +175,7 @@ def check_symmetry_kept(
     starts = [find_operations(one, TIGHT_SYMPREC_A) for one in (structures or symmetric_crystals())]
     exact, operations = [one for one, _ in starts], [group for _, group in starts]
     ended = relaxer.relax(exact, symmetry=operations, fmax=fmax, max_steps=max_steps)
-    ends = [one.structure for one in ended]
-    residuals = [
-        group.residual_A(end.frac_coords, end.lattice.matrix) for group, end in zip(operations, ends, strict=True)
-    ]
+    residuals = [group.residual_A(one.structure) for group, one in zip(operations, ended, strict=True)]
     lowered = [
         one.structure.composition.formula
         for group, one in zip(operations, ended, strict=True)
