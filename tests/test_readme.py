@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = (
     "README.md",
     "docs/runs.md",
+    "docs/relaxation.md",
     "docs/training.md",
     "docs/metrics.md",
     "docs/samplers.md",

@@ -29,6 +29,14 @@ AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 Outcome = TypeVar("Outcome")
 FilePath = click.Path(path_type=Path)
 FORMATS = ("cif", "extxyz", "poscar", "json")
+POLICIES = ("free", "fixed-cell", "fixed-host", "keep-symmetry")
+_POLICY_SETTINGS = {
+    "relax_policy": "name",
+    "relax_symprec_A": "symprec_A",
+    "relax_angle_tolerance_deg": "angle_tolerance_deg",
+    "relax_min_gain": "min_gain",
+}
+"""Values of a command that make up the policy of relaxations, and what they are called there."""
 _DISPLAY = ("out", "top", *JUDGE_PARAMETERS)
 """Values of a command that don't concern what is computed."""
 
@@ -60,6 +68,37 @@ def relaxation_options() -> Callable[[AnyFunction], AnyFunction]:
         plugin_option("relaxer", "fire", "Optimiser"),
         click.option("--fmax", type=float, help="Force limit of relaxations in eV/Å [0.1]."),
         click.option("--max-steps", type=int, help="Steps after which a relaxation ends unconverged [500]."),
+    )
+
+
+def policy_options() -> Callable[[AnyFunction], AnyFunction]:
+    """What may move in relaxations."""
+    return stack(
+        click.option(
+            "--relax-policy",
+            "--policy",
+            "relax_policy",
+            type=click.Choice(POLICIES),
+            help="What moves: all; atoms alone; guests alone; all, but within the start's space group [free].",
+        ),
+        click.option(
+            "--relax-symprec",
+            "relax_symprec_A",
+            type=float,
+            help="Tolerance in Å of the space group that keep-symmetry keeps [0.1].",
+        ),
+        click.option(
+            "--relax-angle-tolerance",
+            "relax_angle_tolerance_deg",
+            type=float,
+            help="Its angle tolerance in degrees [10].",
+        ),
+        click.option(
+            "--relax-min-gain",
+            type=float,
+            metavar="EV",
+            help="Relax freely after keep-symmetry as well, and keep that if it gains more than this, in eV/atom.",
+        ),
     )
 
 
@@ -104,6 +143,7 @@ def run_options() -> Callable[[AnyFunction], AnyFunction]:
         checkpoint_option(),
         plugin_option("sampler", "repaint", "Draws the guests; `random` is the baseline"),
         relaxation_options(),
+        policy_options(),
         symmetry_options(),
         click.option(
             "--excluded-groups", metavar="N,N", help="Space group numbers that do not count as symmetric [1,2]."
@@ -155,6 +195,9 @@ def settings_of(values: Mapping[str, Any], plugins: Sequence[str]) -> dict[str, 
         # Options without a name belong to the default plug-in.
         choice = {"options": options, **({} if name is None else {"name": name})}
         settings[plugin] = choice if name is not None or options else None
+    if "relax_policy" in settings:
+        given = {name: settings.pop(value) for value, name in _POLICY_SETTINGS.items()}
+        settings["relax_policy"] = {name: value for name, value in given.items() if value is not None} or None
     if "excluded_groups" in settings:
         settings["excluded_groups"] = parse_whole_numbers(settings["excluded_groups"], "--excluded-groups")
     return settings

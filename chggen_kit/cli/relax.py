@@ -10,20 +10,24 @@ import click
 from chggen_kit.cli._pipeline import (
     FORMATS,
     FilePath,
+    policy_options,
     relaxation_options,
     result_console,
     settings_of,
     symmetry_options,
 )
 from chggen_kit.cli._shared import cli_state
+from chggen_kit.errors import InputError
 
 
 @click.command("relax")
 @click.argument("files", type=FilePath, nargs=-1, required=True)
 @click.option("--out", type=FilePath, metavar="DIR", required=True, help="Directory for the relaxed structures.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="cif", show_default=True)
-@click.option("--fixed-cell", is_flag=True, help="Keep the cells as they are.")
 @relaxation_options()
+@policy_options()
+@click.option("--fixed-cell", is_flag=True, help="The same as --policy fixed-cell.")
+@click.option("--guests", metavar="EL,EL", help="With --policy fixed-host: the elements that move; the others stay.")
 @symmetry_options()
 def command(files: tuple[Path, ...], out: Path, form: Any, fixed_cell: bool, **values: Any) -> None:  # noqa: ANN401  click's values
     """Relax the structures of FILES with an interatomic potential, all together.
@@ -37,8 +41,11 @@ def command(files: tuple[Path, ...], out: Path, form: Any, fixed_cell: bool, **v
     from chggen_kit.workflow.relaxing import UnusableFile, relax_files, relaxation_table
 
     state = cli_state()
-    settings = {"cell": "fixed" if fixed_cell else "free", **settings_of(values, ("potential", "relaxer"))}
-    config = build_config(RelaxConfig, settings, state.registry())
+    if fixed_cell:
+        if values["relax_policy"] not in {None, "fixed-cell"}:
+            raise InputError(f"--fixed-cell contradicts --policy {values['relax_policy']}. Give one of them.")
+        values["relax_policy"] = "fixed-cell"
+    config = build_config(RelaxConfig, settings_of(values, ("potential", "relaxer")), state.registry())
     with state.make_progress("relax") as progress:
         results = relax_files(files, out, form, config, registry=state.registry(), progress=progress)
     console = result_console(Console)

@@ -75,3 +75,10 @@ def chggen_kit_register_relaxers(register: Register) -> None:
         options="chggen_kit.relaxers.options:AseFireOptions",
         summary="ASE's FIRE with its Frechet cell filter, one structure at a time (reference)",
     )
+    register(
+        "torch-sim",
+        "chggen_kit.relaxers.torch_sim_adapter:build",
+        options="chggen_kit.relaxers.options:TorchSimOptions",
+        summary="FIRE of the package torch-sim, many structures at once; nothing can be kept fixed",
+        requires=("torch-sim-atomistic>=0.3",),
+    )

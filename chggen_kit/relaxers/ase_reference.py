@@ -5,7 +5,8 @@ The reference that the batched relaxer is measured against.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,14 +17,19 @@ from ase.optimize import FIRE
 from pymatgen.core import Structure
 from torch import Tensor
 
+from chggen_kit.errors import InputError
 from chggen_kit.interfaces import Potential, Progress, Relaxation, Relaxer
 from chggen_kit.interfaces.relaxer import CellPolicy, RelaxationReason
 from chggen_kit.io.convert import with_coordinates
 from chggen_kit.relaxers.ase_calculator import PotentialCalculator
 from chggen_kit.relaxers.limits import exploded, first_objection
+from chggen_kit.relaxers.memory import is_out_of_memory
 from chggen_kit.relaxers.options import AseFireOptions
 from chggen_kit.relaxers.structures import checked_masks
 from chggen_kit.state import CrystalBatch
+
+if TYPE_CHECKING:
+    from chggen_kit.symmetry import SymmetryOperations
 
 __all__ = ["AseFireOptions", "AseFireRelaxer", "build"]
 
@@ -46,6 +52,7 @@ class AseFireRelaxer(Relaxer):
         *,
         cell: CellPolicy = "free",
         fixed: Sequence[Sequence[bool] | None] | None = None,
+        symmetry: Sequence[SymmetryOperations | None] | None = None,
         fmax: float = 0.1,
         max_steps: int = 500,
         progress: Progress | None = None,
@@ -53,8 +60,11 @@ class AseFireRelaxer(Relaxer):
         """Relax `structures`; see `Relaxer.relax`.
 
         Raises:
-            InputError: for limits that are not positive, masks of the wrong length, or disordered structures.
+            InputError: for limits that are not positive, masks of the wrong length, disordered structures, or
+                operations to be kept, which this relaxer cannot do.
         """
+        if symmetry is not None and any(one is not None for one in symmetry):
+            raise InputError("The relaxer 'ase-fire' cannot keep a symmetry. Choose the relaxer 'fire' for that.")
         masks = checked_masks(structures, fixed, fmax, max_steps)
         outcomes = []
         for structure, mask in zip(structures, masks, strict=True):
@@ -84,7 +94,10 @@ class AseFireRelaxer(Relaxer):
         last = _outcome(structure, "non-finite")
         trajectory: list[Structure] = []
         every = self._options.trajectory_every
-        for converged in optimiser.irun(fmax=fmax, steps=max_steps):
+        for converged in _progress(optimiser, fmax, max_steps):
+            if converged is None:
+                reason = "out-of-memory"
+                break
             if _has_exploded(atoms, structure):
                 reason = "exploded"
                 break
@@ -118,6 +131,16 @@ class AseFireRelaxer(Relaxer):
             max_stress=last.max_stress,
             trajectory=tuple(trajectory),
         )
+
+
+def _progress(optimiser: FIRE, fmax: float, max_steps: int) -> Iterator[bool | None]:
+    """Whether each step has converged; None where the memory ran out, which ends the steps."""
+    try:
+        yield from optimiser.irun(fmax=fmax, steps=max_steps)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        yield None
 
 
 def _has_exploded(atoms: Atoms, start: Structure) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from pymatgen.core import Structure
@@ -12,14 +13,21 @@ from torch import Tensor
 
 from chggen_kit.interfaces import Evaluation, Potential, Progress, Relaxation, Relaxer
 from chggen_kit.interfaces.relaxer import CellPolicy, RelaxationReason
-from chggen_kit.io.convert import with_coordinates
+from chggen_kit.relaxers.course import Course, Snapshot
 from chggen_kit.relaxers.limits import exploded, first_objection
+from chggen_kit.relaxers.memory import is_out_of_memory, release_memory
 from chggen_kit.relaxers.options import FireOptions
+from chggen_kit.relaxers.projection import SymmetryProjector, checked_projectors, project
 from chggen_kit.relaxers.structures import checked_masks
 from chggen_kit.relaxers.walkers import GeneralisedForces, Walkers
 from chggen_kit.state import CrystalBatch
 
+if TYPE_CHECKING:
+    from chggen_kit.symmetry import SymmetryOperations
+
 __all__ = ["FireOptions", "FireRelaxer", "build"]
+
+_LOG = logging.getLogger(__name__)
 
 
 def build(options: FireOptions, potential: Potential) -> FireRelaxer:
@@ -27,66 +35,17 @@ def build(options: FireOptions, potential: Potential) -> FireRelaxer:
     return FireRelaxer(potential, options)
 
 
-@dataclass(frozen=True)
-class _Snapshot:
-    """One evaluation of the structures that move together."""
-
-    walkers: Walkers
-    batch: CrystalBatch
-    evaluation: Evaluation
-    max_force: Tensor
-    max_stress: Tensor
-
-
-@dataclass
-class _Course:
-    """How one relaxation went so far: the last finite evaluation, and where in it the structure stands."""
-
-    start: Structure
-    initial_energy: float = float("nan")
-    last: _Snapshot | None = None
-    slot: int = 0
-    trajectory: list[Structure] = field(default_factory=list)
-
-    def structure(self) -> Structure:
-        """The last finite structure, with the species, site properties and labels of the first one."""
-        if self.last is None:
-            return self.start.copy()
-        low, high = self.last.batch.offsets[self.slot : self.slot + 2].tolist()
-        return with_coordinates(
-            self.start,
-            self.last.walkers.frac[low:high].numpy(),
-            self.last.batch.lattice[self.slot].numpy(),
-        )
-
-    def end(self, reason: RelaxationReason, every: int | None) -> Relaxation:
-        """Outcome for `reason`."""
-        structure, last, slot = self.structure(), self.last, self.slot
-        steps = 0 if last is None else int(last.walkers.steps[slot])
-        if every is not None and last is not None and steps % every:
-            self.trajectory.append(structure)
-        return Relaxation(
-            structure=structure,
-            initial_energy=self.initial_energy,
-            energy=float("nan") if last is None else float(last.evaluation.energies[slot]),
-            converged=reason == "converged",
-            reason=reason,
-            steps=steps,
-            max_force=float("nan") if last is None else float(last.max_force[slot]),
-            max_stress=float("nan") if last is None else float(last.max_stress[slot]),
-            trajectory=tuple(self.trajectory),
-        )
-
-
 class FireRelaxer(Relaxer):
     """Batched FIRE with the algorithm and parameters of ASE's `FIRE` under `FrechetCellFilter`.
 
     The batch is filled up to the potential's `max_atoms_per_batch` and `max_batch` structures, in the order of the
-    input; a structure that ends makes room for the next. `max_force` counts atoms that may move.
+    input; a structure that ends makes room for the next. `max_force` counts atoms that may move. When the memory runs
+    out, the batch is halved for the rest of the call: the structures beyond half the atoms wait, as they are.
 
     A relaxation ends as `overlap` (without an evaluation) when two atoms, or an atom and its image, start closer than
-    0.5 Å or the cell is flat; as `non-finite` when the potential gives no number; as `exploded` when the cell's volume
-    leaves [1/4, 4] times the first one or exceeds 1000 Å^3/atom, or atoms come closer than 0.5 Å.
+    0.5 Å or the cell is flat; as `out-of-memory` when it does not fit alone; as `non-finite` when the potential gives
+    no number; as `exploded` when the cell's volume leaves [1/4, 4] times the first one or exceeds 1000 Å^3/atom, or
+    atoms come closer than 0.5 Å.
     """
 
     def __init__(self, potential: Potential, options: FireOptions | None = None) -> None:
@@ -99,6 +58,7 @@ class FireRelaxer(Relaxer):
         *,
         cell: CellPolicy = "free",
         fixed: Sequence[Sequence[bool] | None] | None = None,
+        symmetry: Sequence[SymmetryOperations | None] | None = None,
         fmax: float = 0.1,
         max_steps: int = 500,
         progress: Progress | None = None,
@@ -106,10 +66,13 @@ class FireRelaxer(Relaxer):
         """Relax `structures`; see `Relaxer.relax`.
 
         Raises:
-            InputError: for limits that are not positive, masks of the wrong length, or disordered structures.
+            InputError: for limits that are not positive, masks or operations that do not fit the structures, or
+                disordered structures.
         """
         masks = checked_masks(structures, fixed, fmax, max_steps)
-        run = _Run(self._potential, self._options, structures, masks, cell == "free", fmax, max_steps, progress)
+        projectors = checked_projectors(structures, symmetry, masks)
+        cell_moves = cell == "free"
+        run = _Run(self._potential, self._options, structures, masks, projectors, cell_moves, fmax, max_steps, progress)
         return run.outcomes()
 
 
@@ -122,17 +85,20 @@ class _Run:
         options: FireOptions,
         structures: Sequence[Structure],
         masks: Sequence[Tensor],
+        projectors: Sequence[SymmetryProjector | None],
         cell_moves: bool,
         fmax: float,
         max_steps: int,
         progress: Progress | None,
     ) -> None:
-        self.potential, self.options, self.masks = potential, options, masks
+        self.potential, self.options, self.masks, self.projectors = potential, options, masks, projectors
         self.cell_moves, self.fmax, self.max_steps, self.progress = cell_moves, fmax, max_steps, progress
-        self.courses = [_Course(structure) for structure in structures]
+        self.courses = [Course(structure) for structure in structures]
         self.ended: dict[int, Relaxation] = {}
         self.waiting: deque[int] = deque()
         self.moving: list[int] = []
+        self.paused: dict[int, Walkers] = {}
+        self.max_atoms = potential.info.max_atoms_per_batch if options.max_atoms is None else options.max_atoms
 
     def outcomes(self) -> list[Relaxation]:
         for index, course in enumerate(self.courses):
@@ -143,48 +109,89 @@ class _Run:
                 self._end(index, reason)
         walkers = self._refill(None)
         while walkers is not None:
-            snapshot, forces = self._evaluate(walkers)
-            keep = self._judge(snapshot, forces)
-            walkers = None
-            if bool(keep.any()):
-                left = forces.select(keep, snapshot.batch.crystal_index)
-                walkers = self._drop_exploded(snapshot.walkers.select(keep).step(left, self.options))
+            batch = walkers.batch()
+            evaluation = self._evaluate(batch)
+            walkers = self._halve(walkers) if evaluation is None else self._advance(walkers, batch, evaluation)
             walkers = self._refill(walkers)
         return [self.ended[index] for index in range(len(self.courses))]
 
     def _refill(self, walkers: Walkers | None) -> Walkers | None:
-        info, options = self.potential.info, self.options
-        room = info.max_atoms_per_batch if options.max_atoms is None else options.max_atoms
-        room -= sum(len(self.courses[index].start) for index in self.moving)
+        room = self.max_atoms - sum(len(self.courses[index].start) for index in self.moving)
         parts = [] if walkers is None else [walkers]
-        while self.waiting and len(self.moving) < options.max_batch:
+        while self.waiting and len(self.moving) < self.options.max_batch:
             start = self.courses[self.waiting[0]].start
             if len(start) > room and self.moving:
                 break
             index = self.waiting.popleft()
             room -= len(start)
             self.moving.append(index)
-            parts.append(
-                Walkers.start(
-                    torch.tensor(start.frac_coords, dtype=torch.float64),
-                    torch.tensor(start.lattice.matrix, dtype=torch.float64),
-                    torch.tensor([site.specie.Z for site in start], dtype=torch.int64),
-                    self.masks[index],
-                    options,
-                )
-            )
+            parts.append(self.paused.pop(index) if index in self.paused else self._at_rest(index))
         return Walkers.join(parts) if parts else None
 
-    def _evaluate(self, walkers: Walkers) -> tuple[_Snapshot, GeneralisedForces]:
-        batch = walkers.batch()
-        evaluation = self.potential.evaluate(batch)
+    def _at_rest(self, index: int) -> Walkers:
+        start = self.courses[index].start
+        return Walkers.start(
+            torch.tensor(start.frac_coords, dtype=torch.float64),
+            torch.tensor(start.lattice.matrix, dtype=torch.float64),
+            torch.tensor([site.specie.Z for site in start], dtype=torch.int64),
+            self.masks[index],
+            self.options,
+        )
+
+    def _evaluate(self, batch: CrystalBatch) -> Evaluation | None:
+        """Energies, forces and stresses; None when there is not enough memory for so many atoms."""
+        try:
+            return self.potential.evaluate(batch)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            _LOG.warning(
+                "Out of memory with %d atoms in %d structures: %s",
+                batch.n_atoms,
+                batch.n_crystals,
+                str(error).partition("\n")[0] or type(error).__name__,
+            )
+        # Only here is the error gone, and with it the frames that hold the tensors of the failed evaluation.
+        release_memory()
+        return None
+
+    def _halve(self, walkers: Walkers) -> Walkers | None:
+        """Half the atoms go on, the structures beyond them wait as they are; one that was alone ends."""
+        if len(self.moving) == 1:
+            self._end(self.moving.pop(), "out-of-memory")
+            return None
+        ends = walkers.num_atoms.cumsum(0)
+        self.max_atoms = min(self.max_atoms, int(ends[-1]) // 2)
+        fitting = max(1, int((ends <= self.max_atoms).sum()))
+        place = torch.arange(len(self.moving))
+        for slot in reversed(range(fitting, len(self.moving))):
+            self.paused[self.moving[slot]] = walkers.select(place == slot)
+            self.waiting.appendleft(self.moving[slot])
+        del self.moving[fitting:]
+        _LOG.warning("Batches have at most %d atoms from here on.", self.max_atoms)
+        return walkers.select(place < fitting)
+
+    def _advance(self, walkers: Walkers, batch: CrystalBatch, evaluation: Evaluation) -> Walkers | None:
+        """End what is done, and take the others a step further."""
+        snapshot, forces = self._snapshot(walkers, batch, evaluation)
+        keep = self._judge(snapshot, forces)
+        if not bool(keep.any()):
+            return None
+        left = forces.select(keep, snapshot.batch.crystal_index)
+        return self._drop_exploded(walkers.select(keep).step(left, self.options))
+
+    def _snapshot(self, walkers: Walkers, batch: CrystalBatch, raw: Evaluation) -> tuple[Snapshot, GeneralisedForces]:
+        projectors, offsets = [self.projectors[index] for index in self.moving], batch.offsets.tolist()
+        evaluation = Evaluation(raw.energies, *project(projectors, raw.forces, raw.stresses, offsets))
         forces = walkers.forces(evaluation, batch.volumes, cell_moves=self.cell_moves)
+        # Symmetric already but for rounding, which must not add up over the steps.
+        forces = GeneralisedForces(*project(projectors, forces.atoms, forces.cells, offsets), forces.largest)
         lengths = evaluation.forces.norm(dim=1) * walkers.movable
         max_force = lengths.new_zeros(batch.n_crystals).scatter_reduce(0, batch.crystal_index, lengths, "amax")
         max_stress = evaluation.stresses.abs().flatten(1).amax(dim=1)
-        return _Snapshot(walkers, batch, evaluation, max_force, max_stress), forces
+        return Snapshot(walkers, batch, evaluation, max_force, max_stress), forces
 
-    def _judge(self, snapshot: _Snapshot, forces: GeneralisedForces) -> Tensor:
+    def _judge(self, snapshot: Snapshot, forces: GeneralisedForces) -> Tensor:
         """End the structures that are done; which ones go on `[c]`."""
         finite = (torch.isfinite(snapshot.evaluation.energies) & torch.isfinite(forces.largest)).tolist()
         converged = (forces.largest < self.fmax).tolist()

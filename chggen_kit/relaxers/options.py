@@ -35,3 +35,13 @@ class AseFireOptions(BaseModel):
     trajectory_every: int | None = Field(
         default=None, ge=1, description="Keep the structure of every k-th step and the last; none by default."
     )
+
+
+class TorchSimOptions(BaseModel):
+    """FIRE of torch-sim with its own defaults, which are those of ASE."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_atoms: int | None = Field(
+        default=None, ge=1, description="Most atoms that move together; by default what the potential declares."
+    )

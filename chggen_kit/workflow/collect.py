@@ -62,6 +62,7 @@ def row_values(record: Record, hosts: Mapping[str, HostRecord]) -> dict[str, Any
         "converged": record.converged,
         "relax_reason": record.relax_reason,
         "relax_steps": record.relax_steps,
+        "relax_freed": record.relax_freed,
         "max_force": record.max_force,
         "max_stress": record.max_stress,
         "max_displacement": record.max_displacement_A,

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from chggen_kit.errors import InputError, unknown_name
-from chggen_kit.interfaces.relaxer import CellPolicy
 from chggen_kit.plugins import Registry
+from chggen_kit.relaxers.policies import RelaxPolicy
 from chggen_kit.workflow.records import LatticeSource, StructureData
 
 AnyConfig = TypeVar("AnyConfig", bound="RelaxationSettings")
@@ -61,17 +61,38 @@ class RelaxationSettings(BaseModel):
     angle_tolerance_deg: float = Field(default=10.0, gt=0, allow_inf_nan=False)
 
 
-class RelaxConfig(RelaxationSettings):
+class PolicySettings(RelaxationSettings):
+    """Relaxations of which the user says what may move.
+
+    Attributes:
+        relax_policy: what may move.
+    """
+
+    relax_policy: RelaxPolicy = RelaxPolicy()
+
+
+class RelaxConfig(PolicySettings):
     """Relaxation of the user's structures.
 
     Attributes:
-        cell: whether the cells relax too.
+        guests: elements that are not the host's, for the policy `fixed-host`.
     """
 
-    cell: CellPolicy = "free"
+    guests: tuple[str, ...] = ()
+
+    @field_validator("guests", mode="before")
+    @classmethod
+    def _split_guests(cls, guests: Any) -> Any:  # noqa: ANN401  whatever the user gave
+        return tuple(symbol.strip() for symbol in guests.split(",")) if isinstance(guests, str) else guests
+
+    @model_validator(mode="after")
+    def _guests_with_a_host(self) -> RelaxConfig:
+        if (self.relax_policy.name == "fixed-host") != bool(self.guests):
+            raise ValueError("the relaxation policy fixed-host needs the guests, and no other policy takes any")
+        return self
 
 
-class RunConfig(RelaxationSettings):
+class RunConfig(PolicySettings):
     """What all runs share.
 
     Attributes:

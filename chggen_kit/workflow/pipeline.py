@@ -309,6 +309,7 @@ class _Run:
                 "potential": potential.info.name,
                 "energy_frame": potential.info.energy_frame,
                 "relaxer": config.relaxer.name,
+                "relax_policy": config.relax_policy.name,
             }
         if stability.about.get("references") is not None:
             shared |= {key: stability.about[key] for key in ("references", "exclude_composition")}

@@ -70,11 +70,12 @@ class Record(BaseModel):
         lattice_source: where the cell of an unconditional structure comes from.
         lattice_family, lattice_centring: of the random cell that it was drawn in.
         outcome: `ok`, or a reason code (`non-finite`, `no-room`, `flat-cell`, `overlap`, `exploded`,
-            `unsupported-element`).
+            `unsupported-element`, `out-of-memory`).
         generated: the structure as drawn; for a draw that failed its last finite state.
         relaxed: the structure as relaxed; None when it was not relaxed, or its relaxation failed.
         energy: total energy of `relaxed` in eV; `initial_energy` that of `generated`.
         converged, relax_reason, relax_steps, max_force, max_stress: as in `Relaxation` (eV/Å, eV/Å^3).
+        relax_freed: True where a free relaxation after one within a symmetry gained enough to be kept.
         max_displacement_A: largest displacement of an atom on relaxation in Å, drift removed.
         host_drift_A: the same over the host's atoms alone.
         spacegroup_number, spacegroup_symbol: of the relaxed structure (of the generated one without relaxation).
@@ -102,6 +103,7 @@ class Record(BaseModel):
     converged: bool | None = None
     relax_reason: str | None = None
     relax_steps: int | None = None
+    relax_freed: bool | None = None
     max_force: Measured = None
     max_stress: Measured = None
     max_displacement_A: Measured = None

@@ -19,6 +19,7 @@ from chggen_kit.io.files import Format, check_host, read_structures, write_struc
 from chggen_kit.metrics.geometry import max_displacement_A
 from chggen_kit.metrics.symmetry import SymmetryFailure, space_group
 from chggen_kit.plugins import Registry, get_registry
+from chggen_kit.relaxers.policies import relax_by_policy
 from chggen_kit.workflow.config import RelaxConfig
 from chggen_kit.workflow.rundir import write_atomically
 from chggen_kit.workflow.targets import SUFFIXES, refuse_existing
@@ -46,6 +47,7 @@ class RelaxedFile:
             "outcome": one.reason,
             "problem": None,
             "converged": one.converged,
+            "freed": one.freed,
             "energy": one.energy,
             "energy_per_atom": one.energy / len(one.structure),
             "energy_change": one.energy_change_per_atom,
@@ -135,7 +137,16 @@ def relax_files(
     refuse_existing([*targets, out / "relaxed.json"])
     potential = registry.create_potential(config.potential.name, config.potential.options)
     relaxer = registry.create_relaxer(config.relaxer.name, config.relaxer.options, potential=potential)
-    ended = relaxer.relax(structures, cell=config.cell, fmax=config.fmax, max_steps=config.max_steps, progress=progress)
+    hosts = [[site.specie.symbol not in config.guests for site in one] for one in structures]
+    ended = relax_by_policy(
+        relaxer,
+        structures,
+        config.relax_policy,
+        hosts=hosts,
+        fmax=config.fmax,
+        max_steps=config.max_steps,
+        progress=progress,
+    )
     relaxed = iter([_relaxed(before, after, config) for before, after in zip(inputs, ended, strict=True)])
     results = [one if isinstance(one, UnusableFile) else next(relaxed) for one in found]
     out.mkdir(parents=True, exist_ok=True)

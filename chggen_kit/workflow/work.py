@@ -12,6 +12,7 @@ from chggen_kit.interfaces import HostRefiner, Progress, Relaxation, Relaxer, Sa
 from chggen_kit.io.convert import to_structures
 from chggen_kit.metrics.geometry import host_drift_A, max_displacement_A, minimum_distance
 from chggen_kit.metrics.symmetry import SymmetryFailure, space_group
+from chggen_kit.relaxers.policies import RelaxPolicy, relax_by_policy
 from chggen_kit.workflow.config import RunConfig
 from chggen_kit.workflow.plan import Shard, restore_given
 from chggen_kit.workflow.records import OK, HostRecord, Record, StructureData
@@ -52,13 +53,23 @@ def _fitness(structure: Structure, min_distance_A: float) -> str:
 
 
 def relax(records: Sequence[Record], relaxer: Relaxer, config: RunConfig, progress: Progress | None) -> list[Record]:
-    """Relax what was drawn well, all in one call, with free cells; other records pass through as they are."""
+    """Relax what was drawn well, all in one call; other records pass through as they are.
+
+    Without a host (whole structures that were drawn) the policy `fixed-host` has nothing to fix, and leaves all free.
+    """
     chosen = [index for index, record in enumerate(records) if record.outcome == OK and record.generated is not None]
     structures = [_generated(records[index]) for index in chosen]
-    ended = (
-        relaxer.relax(structures, cell="free", fmax=config.fmax, max_steps=config.max_steps, progress=progress)
-        if structures
-        else []
+    if not structures:
+        return list(records)
+    hosts = [
+        [atom < records[index].host_atoms for atom in range(len(structure))]
+        for index, structure in zip(chosen, structures, strict=True)
+    ]
+    policy = config.relax_policy
+    if policy.name == "fixed-host" and not any(map(any, hosts)):
+        policy = RelaxPolicy()
+    ended = relax_by_policy(
+        relaxer, structures, policy, hosts=hosts, fmax=config.fmax, max_steps=config.max_steps, progress=progress
     )
     result = list(records)
     for index, before, relaxation in zip(chosen, structures, ended, strict=True):
@@ -80,6 +91,7 @@ def _relaxed(record: Record, before: Structure, relaxation: Relaxation) -> Recor
         "max_force": relaxation.max_force,
         "max_stress": relaxation.max_stress,
         "converged": relaxation.converged,
+        "relax_freed": relaxation.freed or None,
     }
     if relaxation.reason not in _USABLE_ENDS:
         return record.updated(outcome=relaxation.reason, **values)

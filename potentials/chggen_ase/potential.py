@@ -18,6 +18,7 @@ from chggen_kit.errors import InputError, PluginError, unknown_name
 from chggen_kit.interfaces import Evaluation, PotentialInfo
 from chggen_kit.plugins.entry import load_import_string
 from chggen_kit.potentials import GuardedPotential, undefined
+from chggen_kit.relaxers.memory import is_out_of_memory
 from chggen_kit.state import CrystalBatch
 
 _LOG = logging.getLogger(__name__)
@@ -101,6 +102,8 @@ class AsePotential(GuardedPotential):
                     "forces and a stress for periodic structures."
                 ) from error
             except _FAILURES as error:
+                if is_out_of_memory(error):
+                    raise  # a matter of this machine, which a relaxer tells from a structure without a value
                 last = error
                 _LOG.warning("%s cannot compute a structure: %s: %s", self._info.name, type(error).__name__, error)
                 continue

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chggen_chgnet.graph import build_graph
+from chggen_chgnet.graph import BondGraph, build_graph
 from chggen_chgnet.network import EnergyNetwork
 from chggen_chgnet.options import ChgnetOptions
 from chggen_kit.errors import CheckpointError, InputError
-from chggen_kit.interfaces import Evaluation, Potential, PotentialInfo
+from chggen_kit.interfaces import Evaluation, PotentialInfo
+from chggen_kit.potentials import MIN_DISTANCE, GuardedPotential
 from chggen_kit.state import CrystalBatch
 
 _FILES = {
@@ -27,12 +28,6 @@ _UNTRAINED = {"0.3.0": frozenset({84, 85, 86, 87, 88}), "r2scan": frozenset({70,
 """Elements below 95 that the training sets (MPtrj; MP r2SCAN) do not hold; their embeddings are random numbers."""
 _MAX_ATOMS_PER_BATCH = {"cpu": 128, "cuda": 1024}
 """Larger batches gain nothing on a CPU, whose caches they leave; on a GPU 1024 atoms take some 4 GB."""
-_MIN_VOLUME_PER_ATOM = 1.0
-"""Å^3; denser cells have collapsed (metallic hydrogen has 2), and their neighbours would fill the memory."""
-_MAX_IMAGES = 20_000
-"""Translations within the cutoff; a cell with more is a needle or a sheet of almost no thickness."""
-_MIN_DISTANCE = 0.01
-"""Å; atoms closer than this coincide, and the basis functions divide by their distance."""
 
 
 def load(options: ChgnetOptions) -> ChgnetPotential:
@@ -78,7 +73,7 @@ def _load_model(options: ChgnetOptions) -> Any:  # noqa: ANN401 - chgnet has no 
     return moved.requires_grad_(requires_grad=False).eval()
 
 
-class ChgnetPotential(Potential):
+class ChgnetPotential(GuardedPotential):
     """CHGNet (Deng et al., Nature Machine Intelligence 5, 1031 (2023)).
 
     Energies are those of `chgnet.model.CHGNet.predict_structure` times the number of atoms. A crystal gets NaN when its
@@ -103,36 +98,8 @@ class ChgnetPotential(Potential):
         """What the potential is."""
         return self._info
 
-    def evaluate(self, batch: CrystalBatch) -> Evaluation:
-        """Energies, forces and stresses of `batch`.
-
-        Raises:
-            InputError: when an element is not covered.
-        """
-        unknown = set(batch.species.tolist()) - self._info.elements
-        if unknown:
-            raise InputError(
-                f"{self._info.name} does not cover the elements with atomic numbers {sorted(unknown)}. "
-                "Choose another potential or composition."
-            )
-        batch = batch.to(dtype=torch.float64, device="cpu")
-        result = Evaluation(
-            energies=torch.full((batch.n_crystals,), torch.nan, dtype=torch.float64),
-            forces=torch.full((batch.n_atoms, 3), torch.nan, dtype=torch.float64),
-            stresses=torch.full((batch.n_crystals, 3, 3), torch.nan, dtype=torch.float64),
-        )
-        usable = _usable(batch, self._network.bond_cutoff)
-        crystals = usable.nonzero()[:, 0]
-        if crystals.numel() == 0:
-            return result
-        part = batch if bool(usable.all()) else batch.select(crystals.tolist())
-        energies, forces, stresses = self._evaluate_usable(part)
-        result.energies[crystals] = energies
-        result.forces[usable[batch.crystal_index]] = forces
-        result.stresses[crystals] = stresses
-        return result
-
-    def _evaluate_usable(self, batch: CrystalBatch) -> tuple[Tensor, Tensor, Tensor]:
+    def compute(self, batch: CrystalBatch) -> Evaluation:
+        """Values of usable crystals; see `GuardedPotential.compute`."""
         graph = build_graph(batch, self._network.bond_cutoff, self._network.angle_cutoff)
         vector = graph.vector.clone().to(self._device).requires_grad_()
         site = self._network(batch.species.to(self._device), graph.to(self._device), vector)
@@ -145,30 +112,14 @@ class ChgnetPotential(Potential):
         outer = graph.vector[:, :, None] * slope[:, None, :]
         virial = outer.new_zeros(batch.n_crystals, 3, 3).index_add_(0, crystal[graph.first], outer)
         stresses = (virial + virial.transpose(1, 2)) / (2 * batch.volumes[:, None, None])
-        bad = _undefined(batch, graph.first, graph.second, graph.vector)
-        bad |= ~torch.isfinite(energies) | ~torch.isfinite(stresses).flatten(1).all(dim=1)
-        energies[bad], stresses[bad], forces[bad[crystal]] = torch.nan, torch.nan, torch.nan
-        return energies, forces, stresses
+        energies[_undefined(batch, graph)] = torch.nan  # and with it, by the guard, forces and stress
+        return Evaluation(energies, forces, stresses)
 
 
-def _usable(batch: CrystalBatch, cutoff: float) -> Tensor:
-    """Crystals for which a graph can be built at all `[n_crystals]`."""
-    atoms_finite = torch.isfinite(batch.frac_coords).all(dim=1)
-    broken = torch.zeros(batch.n_crystals, dtype=torch.int64).index_add_(0, batch.crystal_index, (~atoms_finite).long())
-    finite = (broken == 0) & torch.isfinite(batch.lattice).flatten(1).all(dim=1)
-    cell = torch.where(finite[:, None, None], batch.lattice, torch.eye(3, dtype=torch.float64))
-    volume = torch.linalg.det(cell).abs()
-    roomy = volume >= _MIN_VOLUME_PER_ATOM * batch.num_atoms
-    roomy &= volume > 1e-8 * cell.norm(dim=-1).amax(dim=-1) ** 3
-    cell = torch.where(roomy[:, None, None], cell, torch.eye(3, dtype=torch.float64))
-    images = (2 * torch.floor(cutoff * torch.linalg.inv(cell).norm(dim=-2) + 0.5) + 1).prod(dim=-1)
-    return finite & roomy & (images <= _MAX_IMAGES)
-
-
-def _undefined(batch: CrystalBatch, first: Tensor, second: Tensor, vector: Tensor) -> Tensor:
+def _undefined(batch: CrystalBatch, graph: BondGraph) -> Tensor:
     """Crystals with coinciding or isolated atoms `[n_crystals]`."""
-    bonds = torch.bincount(torch.cat([first, second]), minlength=batch.n_atoms)
-    coinciding = batch.crystal_index[first[vector.norm(dim=1) < _MIN_DISTANCE]]
+    bonds = torch.bincount(torch.cat([graph.first, graph.second]), minlength=batch.n_atoms)
+    coinciding = batch.crystal_index[graph.first[graph.vector.norm(dim=1) < MIN_DISTANCE]]
     bad = torch.zeros(batch.n_crystals, dtype=torch.bool)
     bad[batch.crystal_index[bonds == 0]] = True
     bad[coinciding] = True

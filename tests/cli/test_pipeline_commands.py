@@ -267,6 +267,52 @@ def test_relax_with_a_fixed_cell_keeps_it(chggen: Chggen, host_file: Path) -> No
     assert after.lattice.parameters == pytest.approx(HOST.lattice.parameters)
 
 
+def test_relax_keeps_the_symmetry_that_it_is_asked_to_keep(chggen: Chggen) -> None:
+    crystal = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.0), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    crystal.perturb(0.01)
+    write_structure(crystal, Path("salt.json"), "json")
+    command = ["relax", "salt.json", "--symprec", "0.01", "--max-steps", "5", "--policy", "keep-symmetry", "--out"]
+    result = chggen(*command, "o")
+    assert result.exit_code == 0, result.output
+    report = json.loads(Path("o/relaxed.json").read_text())
+    assert report["structures"][0]["spacegroup"] == "Fm-3m (225)"
+    assert report["structures"][0]["freed"] is False
+    assert report["config"]["relax_policy"]["name"] == "keep-symmetry"
+    assert chggen(*command, "tight", "--relax-symprec", "1e-4").exit_code == 0
+    assert "Fm-3m" not in Path("tight/relaxed.json").read_text()
+
+
+def test_relax_keeps_the_host_of_named_guests(chggen: Chggen, host_file: Path) -> None:
+    command = ["relax", host_file, "--out", "o", "--fmax", "1e-6", "--max-steps", "5", "--format", "json"]
+    command += ["--policy", "fixed-host"]
+    refused = chggen(*command)
+    assert refused.exit_code == 2
+    assert "needs the guests" in refused.stderr
+    assert chggen(*command, "--guests", "Cl").exit_code == 0
+    before, after = read_structure(host_file), read_structure(Path("o/host.json"))
+    assert (after.lattice.matrix == before.lattice.matrix).all()
+    moved = [(one.frac_coords != other.frac_coords).any() for one, other in zip(before, after, strict=True)]
+    assert [site.specie.symbol for site in before] == ["Na", "Cl"]
+    assert moved == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--fixed-cell", "--policy", "free"], "contradicts"),
+        (["--relax-symprec", "0.1"], "only keep-symmetry has the settings symprec_A"),
+        (["--policy", "fixed-cell", "--relax-min-gain", "0.1"], "only keep-symmetry has the settings min_gain"),
+        (["--policy", "none"], "keep-symmetry"),
+    ],
+)
+def test_relax_refuses_policies_that_make_no_sense(
+    chggen: Chggen, host_file: Path, options: list[str], complaint: str
+) -> None:
+    result = chggen("relax", host_file, "--out", "o", *options)
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+
+
 def test_refine_lists_hosts_and_the_guests_of_each(chggen: Chggen, host_file: Path) -> None:
     result = chggen("refine", host_file, "--guests", "Na", "--refiner", "strip", "--out", "o")
     assert result.exit_code == 0, result.output

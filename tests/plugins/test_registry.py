@@ -248,6 +248,7 @@ def test_built_ins_are_registered_through_their_entry_point() -> None:
         ("sampler", "voronoi"),
         ("host-refiner", "ladder"),
         ("relaxer", "fire"),
+        ("relaxer", "torch-sim"),
         ("relaxer", "ase-fire"),
     }
 

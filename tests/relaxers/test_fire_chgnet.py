@@ -12,6 +12,7 @@ from chggen_kit.relaxers.ase_reference import AseFireRelaxer
 from chggen_kit.relaxers.fire import FireOptions, FireRelaxer
 from chggen_kit.state import CrystalBatch
 from chggen_kit.testing.crystals import disturbed, textbook_crystals
+from chggen_kit.testing.symmetric import check_symmetry_kept, symmetric_crystals
 
 MEV_PER_ATOM = 1e-3
 
@@ -54,6 +55,20 @@ def test_a_batch_of_16_equals_16_single_runs(chgnet: ChgnetPotential) -> None:
         (alone,) = relaxer.relax([structure], fmax=0.05)
         assert (outcome.reason, alone.reason) == ("converged", "converged")
         assert abs(outcome.energy - alone.energy) / len(structure) < MEV_PER_ATOM
+
+
+@pytest.mark.parametrize(
+    ("weights", "count"),
+    [
+        ("0.3.0", 4),
+        pytest.param("0.3.0", 50, marks=pytest.mark.slow),
+        pytest.param("r2scan", 50, marks=pytest.mark.slow),
+    ],
+)
+def test_space_groups_are_kept(weights: str, count: int) -> None:
+    relaxer = FireRelaxer(load(ChgnetOptions.model_validate({"weights": weights})))
+    max_steps = 15 if count == 4 else 100
+    check_symmetry_kept(relaxer, symmetric_crystals(count), max_steps=max_steps).raise_if_failed()
 
 
 def test_an_exploding_structure_leaves_its_batch_alone(chgnet: ChgnetPotential) -> None:

@@ -1,5 +1,6 @@
 """Inpainting a host that the user has: the host comes back bit for bit, whatever its cell and coordinates."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,32 @@ def test_relaxation_reports_how_far_the_host_drifts(tmp_path: Path) -> None:
         assert record.host_drift_A > 0
     rows = [row for row in read_rows(tmp_path / "o" / "results.db") if row["outcome"] == "ok"]
     assert all(row["host_drift"] > 0 and row["host_id"] == "host" for row in rows)
+
+
+def test_a_fixed_host_stays_bit_for_bit(tmp_path: Path) -> None:
+    result = run(tmp_path / "o", relax_policy="fixed-host")
+    relaxed = [record for record in result.records if record.relaxed is not None]
+    assert relaxed
+    for record in relaxed:
+        assert record.generated is not None
+        assert record.relaxed is not None
+        assert record.relaxed.lattice == record.generated.lattice
+        assert record.relaxed.frac_coords[:3] == record.generated.frac_coords[:3]
+        assert record.relaxed.frac_coords[3:] != record.generated.frac_coords[3:]
+    rows = read_rows(tmp_path / "o" / "results.db")
+    assert {row["relax_policy"] for row in rows} == {"fixed-host"}
+    with pytest.raises(RunDirectoryError, match="relax_policy"):
+        run(tmp_path / "o")
+
+
+def test_the_policy_of_relaxations_has_settings_of_its_own(tmp_path: Path) -> None:
+    policy = {"name": "keep-symmetry", "symprec_A": 0.05, "min_gain": 0.001}
+    result = run(tmp_path / "o", relax_policy=policy)
+    assert [record.relaxed is not None for record in result.records] == [True] * 3
+    stored = json.loads((tmp_path / "o" / "run.json").read_text())["identity"]["config"]["relax_policy"]
+    assert stored == {**policy, "angle_tolerance_deg": 10.0, "rattle_A": 0.03, "seed": 0}
+    with pytest.raises(InputError, match="only keep-symmetry has the settings symprec_A"):
+        run(tmp_path / "p", relax_policy={"symprec_A": 0.05})
 
 
 def test_without_relaxation_there_are_no_energies_and_no_potential_is_loaded(tmp_path: Path) -> None:
