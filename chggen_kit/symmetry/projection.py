@@ -21,7 +21,7 @@ from chggen_kit.symmetry.options import ProjectionOptions
 from chggen_kit.symmetry.search import Hypothesis, hypotheses, reduce_crystal
 from chggen_kit.symmetry.symmetrise import cell_with_metric, match_images
 
-__all__ = ["Projection", "ProjectionOptions", "nearest_symmetric"]
+__all__ = ["Projection", "ProjectionOptions", "Survey", "nearest_symmetric"]
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -78,24 +78,45 @@ def nearest_symmetric(structure: Structure, options: ProjectionOptions | None = 
         InputError: when the structure is disordered or has no atoms, its cell is flat, or values are not finite.
     """
     options = options or ProjectionOptions()
-    _check(structure)
-    lattice, frac, numbers = to_cell(structure)
-    crystal, transform = reduce_crystal(lattice, frac, np.asarray(numbers, dtype=np.int64))
-    found = hypotheses(crystal, max_strain=options.max_strain, max_rms_A=options.max_rms_displacement_A)
-    chosen = _sorted(credible(found, options, len(frac)), options.order_by)
-    if options.pareto:
-        chosen = _front(chosen)
-    projections: list[Projection] = []
-    for hypothesis in chosen:
-        projection = _project(structure, numbers, hypothesis, transform, options)
-        if isinstance(projection, str):
-            _LOG.debug("%s, %d operations: %s", structure.composition.formula, hypothesis.n_ops, projection)
-            continue
-        if projection.spacegroup_number not in {other.spacegroup_number for other in projections}:
-            projections.append(projection)
-        if len(projections) == options.max_hosts:
-            break
-    return projections
+    return Survey(structure, max_strain=options.max_strain, max_rms_A=options.max_rms_displacement_A).best(options)
+
+
+class Survey:
+    """All groups that a structure nearly has, from which options choose.
+
+    Args:
+        structure: any.
+        max_strain: largest logarithmic principal strain.
+        max_rms_A: largest displacement in Å, root mean square.
+
+    Raises:
+        InputError: when the structure is disordered or has no atoms, its cell is flat, or values are not finite.
+    """
+
+    def __init__(self, structure: Structure, *, max_strain: float, max_rms_A: float) -> None:
+        _check(structure)
+        lattice, frac, numbers = to_cell(structure)
+        crystal, transform = reduce_crystal(lattice, frac, np.asarray(numbers, dtype=np.int64))
+        self.structure = structure
+        self.found = hypotheses(crystal, max_strain=max_strain, max_rms_A=max_rms_A)
+        self._numbers, self._transform = numbers, transform
+
+    def best(self, options: ProjectionOptions) -> list[Projection]:
+        """Projections on the groups that `options` choose, whose caps count where they are below the survey's."""
+        chosen = _sorted(credible(self.found, options, len(self.structure)), options.order_by)
+        if options.pareto:
+            chosen = _front(chosen)
+        projections: list[Projection] = []
+        for one in chosen:
+            projection = _project(self.structure, self._numbers, one, self._transform, options)
+            if isinstance(projection, str):
+                _LOG.debug("%s, %d operations: %s", self.structure.composition.formula, one.n_ops, projection)
+                continue
+            if projection.spacegroup_number not in {other.spacegroup_number for other in projections}:
+                projections.append(projection)
+            if len(projections) == options.max_hosts:
+                break
+        return projections
 
 
 def credible(found: Sequence[Hypothesis], options: ProjectionOptions, n_atoms: int) -> list[Hypothesis]:
