@@ -42,7 +42,7 @@ SIZES = (4, 6, 8, 12, 16)
 NOISES_A = (0.1, 0.2, 0.3, 0.5)
 """Root mean square of the displacement vectors."""
 STRAIN = 0.01
-VOLUME_A3, DISTANCE_A = 18.0, 1.6
+DISTANCE_A = 1.6
 TOLERANCE_A = 0.01
 Row = dict[str, Any]
 
@@ -70,12 +70,12 @@ def rattled(structure: Structure, noise_A: float, rng: np.random.Generator) -> S
     return Structure(Lattice(structure.lattice.matrix @ bend), structure.species, coords, coords_are_cartesian=True)
 
 
-def framework(n_atoms: int, cubic: bool, rng: np.random.Generator) -> Structure:
-    """Random positions of like atoms, none nearer than 1.6 Å to another."""
+def framework(n_atoms: int, volume_A3: float, cubic: bool, rng: np.random.Generator) -> Structure:
+    """Random positions of like atoms, `volume_A3` for each, none nearer than 1.6 Å to another."""
     shape = (
         Lattice.cubic(1) if cubic else Lattice.from_parameters(*rng.uniform(0.75, 1.25, 3), *rng.uniform(75, 105, 3))
     )
-    cell = shape.scale(VOLUME_A3 * n_atoms)
+    cell = shape.scale(volume_A3 * n_atoms)
     coords: list[np.ndarray] = []
     while len(coords) < n_atoms:
         trial = rng.random(3)
@@ -100,7 +100,7 @@ def references(records: Sequence[StructureRecord], number: int, seed: int) -> It
             return
 
 
-def cases(records: Sequence[StructureRecord], known: int, random: int, seed: int) -> Iterator[Case]:
+def cases(records: Sequence[StructureRecord], known: int, random: int, volume_A3: float, seed: int) -> Iterator[Case]:
     """All structures, each from a seed of its own."""
     for position, (name, system, structure) in enumerate(references(records, known, seed)):
         for noise in NOISES_A:
@@ -111,7 +111,7 @@ def cases(records: Sequence[StructureRecord], known: int, random: int, seed: int
             for number in range(random):
                 rng = np.random.default_rng([seed, int(cubic), size, number])
                 label = f"{'cubic' if cubic else 'random'}|{size}"
-                yield Case(f"{label} {number}", label, framework(size, cubic, rng))
+                yield Case(f"{label} {number}", label, framework(size, volume_A3, cubic, rng))
 
 
 def contains(result: Structure, reference: Structure) -> bool:
@@ -262,6 +262,7 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--known", type=int, default=200, help="known crystals")
     parser.add_argument("--random", type=int, default=200, help="random frameworks of each size and kind of cell")
+    parser.add_argument("--volume", type=float, default=18.0, help="of the frameworks, in Å^3 an atom")
     parser.add_argument("--max-atoms", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -270,8 +271,9 @@ def main() -> None:
     rows = [json.loads(line) for line in store.read_text("utf-8").splitlines()] if store.exists() else []
     done = {row["key"] for row in rows}
     records = [record for record in read_rows(arguments.data, arguments.split) if record.n_atoms <= arguments.max_atoms]
+    tried = cases(records, arguments.known, arguments.random, arguments.volume, arguments.seed)
     with store.open("a", encoding="utf-8") as stream:
-        for case in cases(records, arguments.known, arguments.random, arguments.seed):
+        for case in tried:
             if case.key in done:
                 continue
             rows.append(try_case(case))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,6 +100,7 @@ class Survey:
         self.structure = structure
         self.found = hypotheses(crystal, max_strain=max_strain, max_rms_A=max_rms_A)
         self._numbers, self._transform = numbers, transform
+        self._made: dict[Hashable, Projection | str] = {}
 
     def best(self, options: ProjectionOptions) -> list[Projection]:
         """Projections on the groups that `options` choose, whose caps count where they are below the survey's."""
@@ -108,7 +109,7 @@ class Survey:
             chosen = _front(chosen)
         projections: list[Projection] = []
         for one in chosen:
-            projection = _project(self.structure, self._numbers, one, self._transform, options)
+            projection = self._projected(one, options)
             if isinstance(projection, str):
                 _LOG.debug("%s, %d operations: %s", self.structure.composition.formula, one.n_ops, projection)
                 continue
@@ -117,6 +118,13 @@ class Survey:
             if len(projections) == options.max_hosts:
                 break
         return projections
+
+    def _projected(self, one: Hypothesis, options: ProjectionOptions) -> Projection | str:
+        """The projection on one group, made once however many options are tried."""
+        key = (id(one), options.min_distance_A, options.excluded_groups, options.library)
+        if key not in self._made:
+            self._made[key] = _project(self.structure, self._numbers, one, self._transform, options)
+        return self._made[key]
 
 
 def credible(found: Sequence[Hypothesis], options: ProjectionOptions, n_atoms: int) -> list[Hypothesis]:
