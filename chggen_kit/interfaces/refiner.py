@@ -20,8 +20,8 @@ class RefinedHost:
         guest_counts: guests by element symbol for the cell of `host`: they follow the formula.
         spacegroup_number: 1 to 230.
         spacegroup_symbol: Hermann-Mauguin symbol.
-        symprec_A: tolerance in Å that gave the group.
-        angle_tolerance_deg: angle tolerance in degrees that gave the group.
+        symprec_A: tolerance in Å that gave the group; None for refiners that use none.
+        angle_tolerance_deg: angle tolerance in degrees that gave the group; None as above.
         max_displacement_A: largest displacement of an atom by symmetrisation, in Å.
         rms_displacement_A: root mean square of the same.
         cell: `primitive`, or `own` when the cell of the input was kept.
@@ -32,8 +32,8 @@ class RefinedHost:
     guest_counts: Mapping[str, int]
     spacegroup_number: int
     spacegroup_symbol: str
-    symprec_A: float
-    angle_tolerance_deg: float
+    symprec_A: float | None
+    angle_tolerance_deg: float | None
     max_displacement_A: float
     rms_displacement_A: float
     cell: Literal["primitive", "own"]

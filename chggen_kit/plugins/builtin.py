@@ -51,12 +51,18 @@ def chggen_kit_register_samplers(register: Register) -> None:
 
 @hookimpl
 def chggen_kit_register_host_refiners(register: Register) -> None:
-    """Register the paper's tolerance ladder."""
+    """Register the paper's tolerance ladder, and the projection that needs no tolerances."""
     register(
         "ladder",
         "chggen_kit.refiners.ladder:build",
         options="chggen_kit.refiners.ladder:LadderOptions",
         summary="First space group along a ladder of growing tolerances",
+    )
+    register(
+        "projection",
+        "chggen_kit.refiners.projection:build",
+        options="chggen_kit.symmetry.options:ProjectionOptions",
+        summary="Nearest symmetric structures, where that is more than chance",
     )
 
 

@@ -128,7 +128,7 @@ def split_guests(structure: Structure, guests: Collection[str]) -> tuple[Structu
     """
     if not structure.is_ordered:
         raise InputError(
-            f"{structure.composition.formula} has partial occupancies, which the ladder cannot symmetrise. "
+            f"{structure.composition.formula} has partial occupancies, which cannot be symmetrised. "
             "Choose an ordered arrangement first."
         )
     symbols = [site.specie.symbol for site in structure]

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import sqrtm
 from scipy.optimize import linear_sum_assignment
 
 from chggen_kit.metrics.geometry import displacements, mean_cell, nearest_images
 
 Array = NDArray[np.float64]
+Rotations = NDArray[np.int32] | NDArray[np.int64]
 
 _ROUNDS = 4
 _EXACT_A = 1e-6
@@ -37,11 +37,10 @@ class Symmetrised:
     strain: float
 
 
-def symmetrise_lattice(lattice: Array, rotations: NDArray[np.int32]) -> tuple[Array, float]:
+def symmetrise_lattice(lattice: Array, rotations: Rotations) -> tuple[Array, float]:
     """Cell whose metric is the mean of G = L L^T over the rotations, with the volume and orientation of `lattice`.
 
-    Fractional coordinates x (columns) map to W x, so that the metric of the turned cell is W^T G W. Of the cells with
-    the mean metric, L F with F symmetric is the one that is not turned against L.
+    Fractional coordinates x (columns) map to W x, so that the metric of the turned cell is W^T G W.
 
     Args:
         lattice: rows in Å `[3, 3]`.
@@ -51,12 +50,26 @@ def symmetrise_lattice(lattice: Array, rotations: NDArray[np.int32]) -> tuple[Ar
         The cell `[3, 3]`, and the largest logarithmic principal strain between the two.
     """
     metric = lattice @ lattice.T
-    mean = np.einsum("gji,jk,gkl->il", rotations, metric, rotations) / len(rotations)
-    mean *= (np.linalg.det(metric) / np.linalg.det(mean)) ** (1 / 3)
+    return cell_with_metric(lattice, np.einsum("gji,jk,gkl->il", rotations, metric, rotations) / len(rotations))
+
+
+def cell_with_metric(lattice: Array, metric: Array) -> tuple[Array, float]:
+    """Cell with a given metric up to its scale, with the volume and orientation of `lattice`, and the strain between.
+
+    Of the cells with that metric, L F with F symmetric is the one that is not turned against L.
+
+    Args:
+        lattice: rows in Å `[3, 3]`.
+        metric: `[3, 3]`, scaled to the volume of `lattice`.
+
+    Returns:
+        The cell `[3, 3]`, and the largest logarithmic principal strain.
+    """
+    scaled = metric * (np.linalg.det(lattice) ** 2 / np.linalg.det(metric)) ** (1 / 3)
     inverse = np.linalg.inv(lattice)
-    stretch = np.real(sqrtm(inverse @ mean @ inverse.T))
-    stretch = (stretch + stretch.T) / 2
-    return lattice @ stretch, float(np.abs(np.log(np.linalg.eigvalsh(stretch))).max())
+    squares, axes = np.linalg.eigh(inverse @ scaled @ inverse.T)
+    stretch = axes @ np.diag(np.sqrt(squares)) @ axes.T
+    return lattice @ stretch, float(np.abs(np.log(squares)).max() / 2)
 
 
 def _match(images: Array, frac: Array, lattice: Array, different: NDArray[np.bool_]) -> NDArray[np.intp]:
@@ -82,7 +95,7 @@ def match_images(
     frac_coords: Array,
     lattice: Array,
     numbers: Sequence[int],
-    rotations: NDArray[np.int32],
+    rotations: Rotations,
     translations: Array,
 ) -> NDArray[np.int64]:
     """Atom of the same species that the image of each atom belongs to, for each operation `[n_operations, n_atoms]`.
@@ -101,7 +114,7 @@ def symmetrise(
     lattice: Array,
     frac_coords: Array,
     numbers: Sequence[int],
-    rotations: NDArray[np.int32],
+    rotations: Rotations,
     translations: Array,
 ) -> Symmetrised | None:
     """Nearest crystal that the operations leave unchanged; None when they do not permute the atoms consistently.

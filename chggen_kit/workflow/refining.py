@@ -67,8 +67,8 @@ def host_table(hosts: Sequence[RefinedHost]) -> Table:
             f"{host.spacegroup_symbol} ({host.spacegroup_number})",
             host.cell,
             ", ".join(f"{symbol}={count}" for symbol, count in host.guest_counts.items()) or "none",
-            f"{host.symprec_A:g}",
-            f"{host.angle_tolerance_deg:g}",
+            "–" if host.symprec_A is None else f"{host.symprec_A:g}",
+            "–" if host.angle_tolerance_deg is None else f"{host.angle_tolerance_deg:g}",
             f"{host.max_displacement_A:.3f}",
             f"{host.rms_displacement_A:.3f}",
         )

@@ -72,6 +72,19 @@ def test_every_row_names_the_ladder(tmp_path: Path) -> None:
         assert (options["max_hosts"], options["excluded_groups"]) == (2, [1])
 
 
+def test_the_projection_refiner_serves_the_pipeline(tmp_path: Path) -> None:
+    """It has no tolerances to report: rows leave them out. For chance hosts of three atoms the caps alone decide."""
+    projection = {"name": "projection", "options": {"min_evidence": None, "max_strain": 0.2, "max_displacement_A": 2.0}}
+    result = run_generate(config(n=3, refiner=projection), tmp_path / "o", registry=REGISTRY)
+    assert any(host.host is not None for host in result.hosts)
+    assert all(host.symprec_A is None for host in result.hosts)
+    rows = read_rows(tmp_path / "o" / "results.db")
+    assert {row["refiner"] for row in rows} == {"projection"}
+    assert any(row["stage"] == "inpainted" and row["outcome"] == "ok" for row in rows)
+    assert all("host_symprec" not in row for row in rows)
+    assert all(json.loads(row["refiner_options"])["max_displacement_A"] == 2.0 for row in rows)
+
+
 def test_hosts_are_kept_bit_for_bit_in_what_is_generated(run: RunResult) -> None:
     hosts = {host.id: host.host for host in run.hosts}
     fills = [record for record in run.records if record.stage == "inpainted"]
