@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from chggen_kit.cli._annealing import anneal_options, anneal_settings
 from chggen_kit.cli._judging import seat_judges
 from chggen_kit.cli._pipeline import parse_whole_numbers, plugin_option, run_and_print, run_options, settings_of
 from chggen_kit.cli._shared import cli_state
@@ -39,6 +40,12 @@ _PLUGINS = ("backend", "sampler", "unconditional_sampler", "refiner", "potential
     type=click.Choice(["search", "generate"]),
     help="Random cells, or cells drawn by the score model [generate where it can].",
 )
+@click.option(
+    "--workflow",
+    type=click.Choice(["paper", "anneal"]),
+    help="Take out and inpaint guests, or project on near symmetric structures and anneal those [paper].",
+)
+@anneal_options()
 @run_options()
 @plugin_option("unconditional-sampler", "predictor-corrector", "Draws whole structures")
 @plugin_option("refiner", "ladder", "Symmetrises the hosts")
@@ -51,9 +58,10 @@ def command(
 ) -> None:
     """Predict structures of FORMULA, e.g. ZnP2S6.
 
-    Whole structures are drawn, in random cells or in cells that the score model draws with them, and relaxed; the
-    guests are taken out, the host that is left is symmetrised, guests are drawn into it again, and the result is
-    relaxed. A run that was interrupted goes on when the same command is given again.
+    Whole structures are drawn, in random cells or in cells that the score model draws with them, and relaxed. Workflow
+    `paper`: the guests are taken out, the host that is left is symmetrised, guests are drawn into it again, and the
+    result is relaxed. Workflow `anneal`: what was relaxed is projected on near symmetric structures, and the best are
+    noised and denoised within their symmetry. A run that was interrupted goes on when the same command is given again.
     """
     from chggen_kit.errors import InputError
     from chggen_kit.workflow.config import GenerateConfig, build_config
@@ -65,6 +73,7 @@ def command(
         raise InputError("Give one of FORMULA (or --composition) and --chemical-system, for example: generate ZnP2S6.")
     formula = composition if formula is None else formula
     settings["atoms"] = parse_whole_numbers(settings["atoms"], "--atoms")
+    settings["anneal"] = anneal_settings(settings)
     settings["formula_units"] = parse_whole_numbers(settings["formula_units"], "--formula-units")
     config = build_config(GenerateConfig, {"formula": formula, **settings}, cli_state().registry())
     directory = default_directory(config, out)

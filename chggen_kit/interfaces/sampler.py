@@ -60,6 +60,7 @@ class SamplingTask:
         known: masks of the given entries.
         ids: identity of each crystal; by default the template's hash and its count among equal templates.
         start_level: index into the time grid at which to start from the noised template instead of the prior.
+        start_sigma_A: the same, at the level of the grid whose displacements in Å have about this standard deviation.
         symmetry: operations of each template, which has that symmetry; samples are drawn within it. None: no such wish.
     """
 
@@ -67,6 +68,7 @@ class SamplingTask:
     known: Known
     ids: tuple[CrystalId, ...] = ()
     start_level: int | None = None
+    start_sigma_A: float | None = None
     symmetry: tuple[SymmetryOperations, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -81,6 +83,12 @@ class SamplingTask:
             object.__setattr__(self, "ids", tuple(ids))
         if len(self.ids) != self.templates.n_crystals:
             raise InputError(f"{len(self.ids)} ids for {self.templates.n_crystals} templates.")
+        if self.start_level is not None and self.start_sigma_A is not None:
+            raise InputError("A sampling task starts at a level of the grid or at a noise in Å, not at both.")
+        if self.start_sigma_A is not None and not self.start_sigma_A > 0:
+            raise InputError(
+                f"The noise that a sampling task starts from must be positive, not {self.start_sigma_A} Å."
+            )
 
     def select(self, crystals: Sequence[int]) -> SamplingTask:
         """Task of the named crystals, which keep their ids (so their draws stay the same)."""
@@ -89,6 +97,7 @@ class SamplingTask:
             self.known.select(self.templates, crystals),
             tuple(self.ids[c] for c in crystals),
             self.start_level,
+            self.start_sigma_A,
             None if self.symmetry is None else tuple(self.symmetry[c] for c in crystals),
         )
 

@@ -19,6 +19,7 @@ from chggen_kit.interfaces.sampler import Progress, SampleResult, SamplingTask
 from chggen_kit.interfaces.score_model import ScoreModel
 from chggen_kit.samplers.options import ResolvedOptions
 from chggen_kit.samplers.schedule import repaint_schedule
+from chggen_kit.samplers.start import level_of_noise
 from chggen_kit.state import FIELD_NAMES, CrystalBatch, Fields, Known
 from chggen_kit.symmetry.batch import BatchSymmetry, SymmetricDraws, check_symmetry
 
@@ -149,13 +150,20 @@ class _Run:
         slide = moved - x
         return process.wrap(x + self.symmetry.slide(slide - torch.round(slide)))
 
+    def first_level(self) -> int:
+        """Where the walk starts."""
+        if self.task.start_sigma_A is not None:
+            process = self.processes["frac_coords"]
+            return level_of_noise(process, self.times, self.clean, self.task.start_sigma_A)
+        return self.task.start_level or 0
+
     def start(self, level: int) -> None:
         step = self.step(level, level)
         begun = {}
         for name in self.moving:
             process, x0 = self.processes[name], self.clean[name]
             draws = self.draw(_START, 0, name)
-            if self.task.start_level is None:
+            if self.task.start_level is None and self.task.start_sigma_A is None:
                 if self.symmetry is not None and name == "frac_coords":
                     begun[name] = self.symmetry.uniform_positions(x0, draws)
                 else:
@@ -217,7 +225,7 @@ class _Run:
 
     def run(self, progress: Progress | None) -> SampleResult:
         clean_level = len(self.times) - 1
-        first = 0 if self.task.start_level is None else self.task.start_level
+        first = self.first_level()
         schedule = repaint_schedule(len(self.times), self.options.jump_length, self.options.passes, first)
         self.start(first)
         for number, (level, target) in enumerate(schedule, start=1):

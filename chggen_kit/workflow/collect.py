@@ -68,6 +68,12 @@ def row_values(record: Record, hosts: Mapping[str, HostRecord]) -> dict[str, Any
         "max_displacement": record.max_displacement_A,
         "host_drift": record.host_drift_A,
         "volume_per_atom": volume,
+        "parent": record.parent,
+        "imposed_number": record.imposed_number,
+        "imposed_symbol": record.imposed_symbol,
+        "imposed_displacement": record.imposed_displacement_A,
+        "start_sigma": record.start_sigma_A,
+        "tight_spacegroup_number": record.tight_spacegroup_number,
     }
     # Inpainted structures tell of the host that they were drawn into, unconditional ones of the host they gave.
     host = hosts.get(record.host_id or f"h{record.start:04d}")

@@ -139,10 +139,37 @@ class RunConfig(PolicySettings):
         return plain
 
 
+class AnnealSettings(BaseModel):
+    """Symmetry annealing: what follows on structures that were drawn and relaxed (workflow `anneal`).
+
+    Attributes:
+        neighbours: symmetric structures that each structure is projected onto, of different space groups.
+        max_displacement_A: largest displacement of an atom in Å by a projection.
+        keep: structures that each round anneals: the lowest in energy that are symmetric and distinct.
+        levels_A: noise in Å from which the rounds of one cycle denoise.
+        cycles: cycles at most; they end earlier when one does not lower the energy.
+        coarse_steps: relaxation steps after which the worse half leaves; 0 lets all go on.
+        rattle_A: standard deviation in Å of the displacements before the last, unconstrained relaxation.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    neighbours: int = Field(default=4, ge=1)
+    max_displacement_A: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    keep: int = Field(default=8, ge=1)
+    levels_A: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = (0.3, 0.5, 0.8)
+    cycles: int = Field(default=1, ge=0)
+    coarse_steps: int = Field(default=20, ge=0)
+    rattle_A: float = Field(default=0.03, gt=0, allow_inf_nan=False)
+
+
 class GenerateConfig(RunConfig):
     """A composition, or a chemical system, in; candidates out.
 
     Attributes:
+        workflow: `paper` takes guests out, symmetrises hosts and inpaints; `anneal` projects what was drawn onto near
+            symmetric structures and anneals those within their symmetry (guests only where they are named).
+        anneal: settings of the latter.
         formula: the composition of one formula unit, amounts as written; None with a chemical system.
         chemical_system: elements from which the score model makes whole compositions, under its guidance; empty with a
             formula.
@@ -160,6 +187,8 @@ class GenerateConfig(RunConfig):
     """
 
     verb: Literal["generate"] = "generate"
+    workflow: Literal["paper", "anneal"] = "paper"
+    anneal: AnnealSettings = AnnealSettings()
     formula: str | None = None
     chemical_system: tuple[str, ...] = ()
     atoms: tuple[Annotated[int, Field(ge=1)], ...] = ()

@@ -17,6 +17,7 @@ from chggen_kit.interfaces import Progress, Sampler
 from chggen_kit.io.files import check_host
 from chggen_kit.plugins import Registry, get_registry
 from chggen_kit.workflow import work
+from chggen_kit.workflow.annealing import anneal
 from chggen_kit.workflow.assembly import (
     Parts,
     assemble,
@@ -80,7 +81,9 @@ def run_generate(
     if config.formula is None:
         return _run_system(config, out, registry, progress)
     composition = parse_composition(config.formula)
-    if config.guests == "auto":
+    if config.guests == "auto" and config.workflow == "anneal":
+        guests, reason = (), "the workflow anneal takes guests out only where they are named"
+    elif config.guests == "auto":
         choice = choose_guests(composition)
         guests, reason = tuple(choice.elements), choice.reason
     else:
@@ -136,7 +139,10 @@ def _execute(
         records, hosts = _unconditional(runner, config, parts, starts, guests)
         units = {one.record.start: one.record.formula_units for one in starts}
         fills = plan_inpaintings(hosts, config.inpaintings, units)
-        return records + _inpaint(runner, config, parts, parts.sampler, fills), hosts
+        records += _inpaint(runner, config, parts, parts.sampler, fills)
+        if config.workflow == "anneal":
+            records += anneal(runner, config, parts, records)
+        return records, hosts
 
     return run.execute(body, guests, progress)
 
@@ -317,9 +323,10 @@ class _Run:
             shared["refiner"] = config.refiner.name
             shared["refiner_options"] = json.dumps(refiner_options(config, self._registry))
         samplers = {"inpainted": (config.sampler.name, self._parts.sampler)}
+        provenance: dict[str, dict[str, Any]] = {"projected": shared}
         if isinstance(config, GenerateConfig) and self._parts.unconditional_sampler is not None:
-            samplers["unconditional"] = (config.unconditional_sampler.name, self._parts.unconditional_sampler)
-        provenance: dict[str, dict[str, Any]] = {}
+            whole = (config.unconditional_sampler.name, self._parts.unconditional_sampler)
+            samplers |= {"unconditional": whole, "annealed": whole}
         for stage, (name, sampler) in samplers.items():
             provenance[stage] = {**shared, "sampler": name}
             if sampler.needs_model and model is not None:

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pymatgen.core import Lattice, Structure
 
-Stage = Literal["unconditional", "inpainted"]
+Stage = Literal["unconditional", "inpainted", "projected", "annealed"]
 LatticeSource = Literal["search", "generate"]
 """Where the cell of an unconditional structure comes from: a random one was given, or the score model drew it."""
 
@@ -70,7 +70,8 @@ class Record(BaseModel):
         lattice_source: where the cell of an unconditional structure comes from.
         lattice_family, lattice_centring: of the random cell that it was drawn in.
         outcome: `ok`, or a reason code (`non-finite`, `no-room`, `flat-cell`, `overlap`, `exploded`,
-            `unsupported-element`, `out-of-memory`).
+            `unsupported-element`, `out-of-memory`; `outranked` for a structure that left early because others were
+            better).
         generated: the structure as drawn; for a draw that failed its last finite state.
         relaxed: the structure as relaxed; None when it was not relaxed, or its relaxation failed.
         energy: total energy of `relaxed` in eV; `initial_energy` that of `generated`.
@@ -81,6 +82,13 @@ class Record(BaseModel):
         spacegroup_number, spacegroup_symbol: of the relaxed structure (of the generated one without relaxation).
         symmetry_library: library and version that found the group.
         symmetry_failure: reason code when no group could be determined.
+        parent: the structure that this one was projected or annealed from.
+        imposed_number, imposed_symbol: space group that it was projected on, or annealed in.
+        imposed_displacement_A: largest displacement in Å of an atom by the projection.
+        start_sigma_A: noise in Å that it was annealed from.
+        held_energy: of a projected or annealed structure: total energy in eV at the minimum within its symmetry, before
+            it was rattled and relaxed without constraint.
+        tight_spacegroup_number: space group at 0.01 Å of a structure that was.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -112,6 +120,13 @@ class Record(BaseModel):
     spacegroup_symbol: str | None = None
     symmetry_library: str | None = None
     symmetry_failure: str | None = None
+    parent: str | None = None
+    imposed_number: int | None = None
+    imposed_symbol: str | None = None
+    imposed_displacement_A: Measured = None
+    start_sigma_A: Measured = None
+    held_energy: Measured = None
+    tight_spacegroup_number: int | None = None
 
     def updated(self, **values: object) -> Record:
         """Copy with some values replaced, checked again."""

@@ -71,6 +71,26 @@ def _inpainted(
     return part
 
 
+def _settled(records: Sequence[Record], excluded: Sequence[int]) -> dict[str, Any]:
+    """Adds what is still symmetric at 0.01 Å after a rattle and a relaxation without constraint."""
+    part = _stage(records, excluded)
+    tight = [
+        one for one in records if one.is_symmetric(excluded) and one.tight_spacegroup_number not in {None, *excluded}
+    ]
+    part["symmetric_rates"]["among_started_at_0.01_A"] = rate(len(tight), len(records), "structures started")
+    return part
+
+
+def _yield(records: Sequence[Record], starts: int, excluded: Sequence[int]) -> dict[str, Any]:
+    """Starts of which a symmetric structure came that outlived a rattle and a relaxation without constraint."""
+    stable = [one for one in records if one.tight_spacegroup_number is not None and one.is_symmetric(excluded)]
+    tight = [one for one in stable if one.tight_spacegroup_number not in excluded]
+    return {
+        "at_symprec": rate(len({one.start for one in stable}), starts, "starts of the run"),
+        "at_0.01_A": rate(len({one.start for one in tight}), starts, "starts of the run"),
+    }
+
+
 def summarise(
     config: RunConfig,
     records: Sequence[Record],
@@ -89,7 +109,7 @@ def summarise(
         extra: entries to be put first (formula, plug-ins, times).
         stability: where the structures lie against a hull.
     """
-    by_stage: dict[Stage, list[Record]] = {"unconditional": [], "inpainted": []}
+    by_stage: dict[Stage, list[Record]] = {"unconditional": [], "inpainted": [], "projected": [], "annealed": []}
     for record in records:
         by_stage[record.stage].append(record)
     excluded = config.excluded_groups
@@ -114,7 +134,12 @@ def summarise(
             "outcomes": dict(sorted(Counter(host.outcome for host in hosts).items())),
         }
         summary["inpainted"] = _inpainted(by_stage["inpainted"], hosts, starts, excluded)
-        if not guests:
+        for stage in ("projected", "annealed"):
+            if by_stage[stage]:
+                summary[stage] = _settled(by_stage[stage], excluded)
+        if by_stage["projected"]:
+            summary["symmetric_yield"] = _yield(records, starts, excluded)
+        elif not guests:
             summary["note"] = NO_GUESTS
         elif not usable:
             summary["note"] = NO_HOST

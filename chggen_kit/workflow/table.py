@@ -14,7 +14,7 @@ from chggen_kit.workflow.records import Record
 from chggen_kit.workflow.result import RunResult
 
 _MISSING = "-"
-_STAGES = {"unconditional": "uncond.", "inpainted": "inpainted"}
+_STAGES = {"unconditional": "uncond.", "inpainted": "inpainted", "projected": "project.", "annealed": "annealed"}
 
 
 def _number(value: float | None, digits: int) -> str:
@@ -93,7 +93,7 @@ def stability_lines(result: RunResult) -> list[str]:
 def rate_lines(summary: Mapping[str, Any]) -> list[str]:
     """The success rates in words, each with its denominator, and the failures by reason."""
     lines = []
-    for stage in ("unconditional", "inpainted"):
+    for stage in _STAGES:
         part = summary.get(stage)
         if not part or not part["started"]:
             continue
@@ -107,6 +107,12 @@ def rate_lines(summary: Mapping[str, Any]) -> list[str]:
     if summary.get("hosts", {}).get("outcomes"):
         hosts = summary["hosts"]
         lines.append(f"Hosts symmetrised: {hosts['symmetrised']} of {hosts['looked_at']} looked at.")
+    for tolerance, rate in summary.get("symmetric_yield", {}).items():
+        share = "" if rate["rate"] is None else f" ({100 * rate['rate']:.1f} %)"
+        where = tolerance.removeprefix("at_").replace("_", " ").replace("symprec", "the tolerance of the run")
+        lines.append(
+            f"Symmetric after a rattle and a free relaxation, at {where}: {rate['count']} of {rate['of']} starts{share}"
+        )
     return lines
 
 

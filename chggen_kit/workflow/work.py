@@ -38,12 +38,13 @@ def draw(
             lattice_known=one.lattice_known,
             species_known=one.species_known,
         )
-        outcome = reason or _fitness(structure, config.min_distance_A)
+        outcome = reason or fitness(structure, config.min_distance_A)
         records.append(one.record.updated(generated=generated, outcome=outcome))
     return records
 
 
-def _fitness(structure: Structure, min_distance_A: float) -> str:
+def fitness(structure: Structure, min_distance_A: float) -> str:
+    """Outcome of a structure as drawn: whether it can be relaxed at all."""
     if not (np.isfinite(structure.frac_coords).all() and np.isfinite(structure.lattice.matrix).all()):
         return "non-finite"
     # A cell that the score model drew can be of any shape; the flattest real ones are 30 times as long as high.
@@ -58,7 +59,7 @@ def relax(records: Sequence[Record], relaxer: Relaxer, config: RunConfig, progre
     Without a host (whole structures that were drawn) the policy `fixed-host` has nothing to fix, and leaves all free.
     """
     chosen = [index for index, record in enumerate(records) if record.outcome == OK and record.generated is not None]
-    structures = [_generated(records[index]) for index in chosen]
+    structures = [generated_of(records[index]) for index in chosen]
     if not structures:
         return list(records)
     hosts = [
@@ -73,17 +74,23 @@ def relax(records: Sequence[Record], relaxer: Relaxer, config: RunConfig, progre
     )
     result = list(records)
     for index, before, relaxation in zip(chosen, structures, ended, strict=True):
-        result[index] = _relaxed(records[index], before, relaxation)
+        result[index] = relaxed_record(records[index], before, relaxation)
     return result
 
 
-def _generated(record: Record) -> Structure:
+def generated_of(record: Record) -> Structure:
+    """The structure as drawn.
+
+    Raises:
+        InputError: when there is none.
+    """
     if record.generated is None:
         raise InputError(f"The structure {record.id} was never generated.")
     return record.generated.structure()
 
 
-def _relaxed(record: Record, before: Structure, relaxation: Relaxation) -> Record:
+def relaxed_record(record: Record, before: Structure, relaxation: Relaxation) -> Record:
+    """`record` with the outcome of a relaxation that began at `before`."""
     values: dict[str, object] = {
         "initial_energy": relaxation.initial_energy,
         "relax_reason": relaxation.reason,
