@@ -81,8 +81,9 @@ def run_generate(
     if config.formula is None:
         return _run_system(config, out, registry, progress)
     composition = parse_composition(config.formula)
+    guests: tuple[str, ...] = ()
     if config.guests == "auto" and config.workflow == "anneal":
-        guests, reason = (), "the workflow anneal takes guests out only where they are named"
+        reason = "the workflow anneal takes guests out only where they are named"
     elif config.guests == "auto":
         choice = choose_guests(composition)
         guests, reason = tuple(choice.elements), choice.reason

@@ -77,7 +77,9 @@ def _settled(records: Sequence[Record], excluded: Sequence[int]) -> dict[str, An
     tight = [
         one for one in records if one.is_symmetric(excluded) and one.tight_spacegroup_number not in {None, *excluded}
     ]
-    part["symmetric_rates"]["among_started_at_0.01_A"] = rate(len(tight), len(records), "structures started")
+    part["symmetric_rates"]["among_started_at_0.01_A"] = rate(
+        len(tight), len(records), "structures started; counted when symmetric at 0.01 Å"
+    )
     return part
 
 

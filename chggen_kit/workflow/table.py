@@ -107,9 +107,9 @@ def rate_lines(summary: Mapping[str, Any]) -> list[str]:
     if summary.get("hosts", {}).get("outcomes"):
         hosts = summary["hosts"]
         lines.append(f"Hosts symmetrised: {hosts['symmetrised']} of {hosts['looked_at']} looked at.")
-    for tolerance, rate in summary.get("symmetric_yield", {}).items():
+    for name, rate in summary.get("symmetric_yield", {}).items():
         share = "" if rate["rate"] is None else f" ({100 * rate['rate']:.1f} %)"
-        where = tolerance.removeprefix("at_").replace("_", " ").replace("symprec", "the tolerance of the run")
+        where = "0.01 Å" if name == "at_0.01_A" else f"{summary['symmetric_means']['symprec_A']} Å"
         lines.append(
             f"Symmetric after a rattle and a free relaxation, at {where}: {rate['count']} of {rate['of']} starts{share}"
         )
