@@ -1,0 +1,68 @@
+"""Starts at an intermediate noise, for processes in Å and in fractional units."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from chggen_kit.errors import InputError
+from chggen_kit.interfaces import SamplingTask
+from chggen_kit.processes import FractionalTorusTable, TorusVE
+from chggen_kit.samplers.options import SamplerOptions
+from chggen_kit.samplers.predictor_corrector import build
+from chggen_kit.samplers.start import level_of_noise
+from chggen_kit.state import BatchContext, CrystalBatch, Fields, Known
+from chggen_kit.testing.analytic import WrappedGaussianMixture
+
+EDGE = 6.0
+
+
+def _batch(copies: int) -> CrystalBatch:
+    return CrystalBatch(
+        torch.tensor([[0.5, 0.5, 0.5]], dtype=torch.float64).repeat(copies, 1),
+        EDGE * torch.eye(3, dtype=torch.float64).repeat(copies, 1, 1),
+        torch.full((copies,), 8),
+        torch.ones(copies, dtype=torch.int64),
+    )
+
+
+def test_the_level_has_about_the_noise_that_was_asked_for() -> None:
+    batch = _batch(1)
+    fields = Fields({"frac_coords": batch.frac_coords, "lattice": batch.lattice}, BatchContext.of(batch))
+    torus = TorusVE(0.01, 3.0)
+    times = torus.times(60)
+    assert times[level_of_noise(torus, times, fields, 0.5)] == pytest.approx(0.5, rel=0.06)
+    table = FractionalTorusTable([0, 0.01, 0.05, 0.1, 0.5], [1, 1, 1, 1, 1])
+    assert level_of_noise(table, [4.0, 3.0, 2.0, 1.0, 0.0], fields, 0.3) == 2  # 0.05 of 6 Å
+    assert level_of_noise(table, [4.0, 3.0, 2.0, 1.0, 0.0], fields, 1e-6) == 3  # never the clean level
+
+
+def test_a_start_stays_near_its_template_and_costs_less() -> None:
+    """Two modes 3 Å apart: from 0.4 Å around one of them hardly a sample gets to the other."""
+    means = torch.tensor([[[0.5, 0.5, 0.5]], [[0.0, 0.5, 0.5]]])
+    model = WrappedGaussianMixture(torch.tensor([0.5, 0.5]), means, torch.full((2,), 0.2), sigma_min=0.02)
+    batch = _batch(200)
+    known = Known.coordinates_only(batch)
+    sampler = build(SamplerOptions(steps=40))
+    whole = sampler.sample(model, SamplingTask(batch, known), seed=1)
+    part = sampler.sample(model, SamplingTask(batch, known, start_sigma_A=0.4), seed=1)
+    assert part.network_calls < 0.7 * whole.network_calls
+
+    def share(frac: torch.Tensor) -> float:
+        return float(((frac[:, 0] - 0.5).abs() < 0.25).double().mean())
+
+    assert share(part.crystals.frac_coords) > 0.97
+    assert share(whole.crystals.frac_coords) == pytest.approx(0.5, abs=3 * math.sqrt(0.25 / 200))
+    again = sampler.sample(model, SamplingTask(batch, known, start_sigma_A=0.4).select([3, 7]), seed=1)
+    assert torch.equal(again.crystals.frac_coords, part.crystals.frac_coords[[3, 7]])
+
+
+def test_starts_that_contradict_are_refused() -> None:
+    batch = _batch(1)
+    known = Known.coordinates_only(batch)
+    with pytest.raises(InputError, match="not at both"):
+        SamplingTask(batch, known, start_level=3, start_sigma_A=0.4)
+    with pytest.raises(InputError, match="must be positive"):
+        SamplingTask(batch, known, start_sigma_A=0.0)
