@@ -50,7 +50,8 @@ def anneal_settings(values: dict[str, Any]) -> dict[str, Any] | None:
         try:
             given["levels_A"] = [float(part) for part in given["levels_A"].split(",")]
         except ValueError:
+            levels = given["levels_A"]
             raise InputError(
-                f"--anneal-levels takes numbers in Å with commas between them, as 0.3,0.5,0.8, not {given['levels_A']!r}."
+                f"--anneal-levels takes numbers in Å with commas between them, as 0.3,0.5,0.8, not {levels!r}."
             ) from None
     return given or None
