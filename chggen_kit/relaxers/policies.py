@@ -8,7 +8,14 @@ from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from pymatgen.core import Structure
 
 from chggen_kit.errors import InputError
@@ -56,6 +63,11 @@ class RelaxPolicy(BaseModel):
             given = ", ".join(sorted(self.model_fields_set - {"name"}))
             raise ValueError(f"only keep-symmetry has the settings {given}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _own_settings(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is stored can be read back: settings go with the policy that has them."""
+        return handler(self) if self.name == "keep-symmetry" else {"name": self.name}
 
 
 def relax_by_policy(

@@ -106,3 +106,8 @@ def test_a_policy_is_a_name_or_settings_that_belong_to_it() -> None:
         RelaxPolicy(name="free", symprec_A=0.1, min_gain=0.0)
     with pytest.raises(ValidationError):
         RelaxPolicy(name="keep-symmetry", min_gain=-0.1)
+
+
+def test_a_stored_policy_can_be_read_back() -> None:
+    for policy in (RelaxPolicy(), RelaxPolicy(name="keep-symmetry", symprec_A=0.2, min_gain=0.01)):
+        assert RelaxPolicy.model_validate_json(policy.model_dump_json()) == policy
