@@ -46,10 +46,10 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  JSON can hold anything
 def entries_of(content: Any) -> Sequence[Mapping[str, Any]] | None:  # noqa: ANN401  what a JSON file holds
     """The entries of a diagram's JSON or of a list of entries; None when `content` is something else."""
     if isinstance(content, Mapping) and content.get("@class") in DIAGRAMS:
-        # Diagrams of pymatgen up to 2022 have their entries at the top.
         inner = content.get("computed_data")
-        content = inner.get("all_entries") if isinstance(inner, Mapping) and "all_entries" in inner else None
-        content = content if content is not None else []
+        # Diagrams that older pymatgen wrote have their entries at the top.
+        holder = inner if isinstance(inner, Mapping) and "all_entries" in inner else content
+        content = holder.get("all_entries", [])
     if isinstance(content, list) and all(isinstance(one, Mapping) and "composition" in one for one in content):
         return content
     return None
@@ -85,8 +85,9 @@ def diagram_references(
     frame = energy_frame or found_frame or ""
     phases = []
     for number, entry in enumerate(entries):
-        phase = _phase(entry, number, path, frame)
-        if phase.symbols <= symbols:
+        # A diagram of everything holds 10^5 structures: only those that are wanted are made.
+        phase = _phase(entry, number, path, frame, symbols)
+        if phase is not None:
             phases.append(phase)
     if not phases:
         raise InputError(f"{path} holds {len(entries)} phases, and none of {'-'.join(sorted(symbols))}.")
@@ -104,12 +105,14 @@ def _stated_frame(entries: Sequence[Mapping[str, Any]]) -> str | None:
     return CORRECTED_FRAME if is_corrected else None
 
 
-def _phase(entry: Mapping[str, Any], number: int, path: Path, frame: str) -> ReferencePhase:
-    """One entry: `PDEntry`, `ComputedEntry` or `ComputedStructureEntry` as their `as_dict` writes them."""
+def _phase(entry: Mapping[str, Any], number: int, path: Path, frame: str, symbols: set[str]) -> ReferencePhase | None:
+    """One entry: `PDEntry`, `ComputedEntry` or `ComputedStructureEntry` as `as_dict` writes them; None for others'."""
     try:
         composition = Composition({str(key): float(value) for key, value in entry["composition"].items()})
         # Ions count as their elements, and anything else is refused here.
         composition = Composition({Element(one.symbol): amount for one, amount in composition.items()})
+        if composition and not {element.symbol for element in composition} <= symbols:
+            return None
         energy = float(entry["energy"]) + float(entry.get("correction") or 0.0)
         structure = entry.get("structure")
         data = StructureData.of(Structure.from_dict(dict(structure))) if isinstance(structure, Mapping) else None

@@ -228,6 +228,17 @@ def test_phase_diagram_files(tmp_path: Path, kind: Any, name: str) -> None:
     path = tmp_path / name
     extra = adjusted("Mg2", -3.0, 0.0)
     dumpfn(kind([*CORRECTED, extra]), path)
+    check_corrected(path)
+
+
+def test_diagrams_of_older_pymatgen(tmp_path: Path) -> None:
+    """They have their entries at the top."""
+    plain = {"@class": "PhaseDiagram", "elements": ["Li", "S"], "all_entries": [one.as_dict() for one in CORRECTED]}
+    dumpfn(plain, tmp_path / "old.json")
+    check_corrected(tmp_path / "old.json")
+
+
+def check_corrected(path: Path) -> None:
     potential = active(Counting("net", "mp2020-corrected"))
     found = find_references(str(path), {"Li", "S"}, potential).references
     assert found is not None
