@@ -24,6 +24,7 @@ PAGES = (
     "docs/thermodynamics.md",
     "docs/dft-inputs.md",
     "docs/second-opinion.md",
+    "docs/refiners.md",
 )
 
 

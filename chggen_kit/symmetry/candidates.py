@@ -79,7 +79,7 @@ def find_candidates(
         numbers: one for each species `[n_atoms]`.
         max_strain: see `lattice_rotations`.
         max_rms_A: in Å.
-        max_operations: the best so many are kept.
+        max_operations: the best so many are kept, besides pure translations.
     """
     limit = 2 * max_rms_A
     offsets = _Offsets(lattice, 2 * limit)
@@ -113,7 +113,12 @@ def _sorted(
 ) -> tuple[Discrete, Array]:
     identity = Discrete.identity(n_atoms)
     found.pop(identity.rotations[0].tobytes() + identity.permutations[0].tobytes() + identity.cells[0].tobytes(), None)
-    best = sorted(found.values(), key=lambda entry: entry[0])[: max_operations - 1]
+    # A large cell made of many small ones has more operations than can be kept, but no more translations than atoms.
+    unturned = identity.rotations[0].tobytes()
+    ranked = sorted(found.values(), key=lambda entry: entry[0])
+    turning = [entry for entry in ranked if entry[1].tobytes() != unturned][:max_operations]
+    best = [entry for entry in ranked if entry[1].tobytes() == unturned] + turning
+    best.sort(key=lambda entry: entry[0])
     if not best:
         return identity, np.zeros(1)
     misfits, rotations, orders, cells = zip(*best, strict=True)

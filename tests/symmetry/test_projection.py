@@ -208,6 +208,14 @@ def test_supercells(name: str, size: tuple[int, int, int], number: int, n_ops: i
     check(before, best)
 
 
+def test_all_translations_of_a_large_cell_are_kept() -> None:
+    """Sixty-four atoms with 1,536 operations, more than the search keeps."""
+    (best,) = nearest_symmetric(
+        rattled(CRYSTALS["two hidden sublattices: rocksalt in its cubic cell"][0] * (2, 2, 2), 4)
+    )
+    assert (best.spacegroup_number, best.n_ops, best.operations.n_ops) == (225, 48, 1536)
+
+
 def test_a_distortion_beyond_the_noise_is_left() -> None:
     """Oxygen octahedra turned by ten degrees: Pnma, not the cubic perovskite nearby, which is listed further down."""
     structure, _ = CRYSTALS["orthorhombic Pnma perovskite"]
