@@ -25,6 +25,8 @@ Array = NDArray[np.float64]
 Key = tuple[bytes, bytes]
 
 GRID = 24
+ROUNDING = 2e-3
+"""Translations that were found within a tolerance may be off by so much, in fractional units; it is rounded away."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def positions(rotations: Integers, translations: Array, grid: int = GRID) -> tup
         InputError: when a translation is no multiple of 1/`grid`.
     """
     shifts = np.rint(translations * grid).astype(np.int64)
-    if np.abs(translations * grid - shifts).max() > 1e-3:
+    if np.abs(translations * grid - shifts).max() > ROUNDING * grid:
         raise InputError(f"Translations of symmetry operations are no multiples of 1/{grid}: choose another origin.")
     found: dict[Key, _Flat] = {}
     orders: dict[Key, int] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import torch
@@ -15,9 +14,10 @@ from chggen_kit.errors import InputError
 from chggen_kit.metrics.geometry import fold
 from chggen_kit.symmetry.cells import random_cell, settings, system_of
 from chggen_kit.symmetry.operations import SymmetryOperations
+from chggen_kit.symmetry.spacing import is_clear, lattice_is_open, near_images
 from chggen_kit.symmetry.symmetrise import match_images
 from chggen_kit.symmetry.wyckoff import Assignment, PrimitiveGroup, assignments, can_host, primitive_group
-from chggen_kit.torus import heights, reduced_cell
+from chggen_kit.torus import reduced_cell
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -131,7 +131,7 @@ def _arrange(
     effort: Effort,
 ) -> SymmetricCrystal | None:
     """One draw of a cell, an assignment and coordinates."""
-    assignment = next(assignments(counts, group, rng))
+    assignment = next(assignments(counts, group.positions, rng))
     if lattice is not None:
         choices = settings(lattice, system_of(group.number), group.basis)
         change = choices[int(rng.integers(len(choices)))]
@@ -170,8 +170,8 @@ def _place(
     given_cell: bool,
 ) -> Array | None:
     """Coordinates in `cell` of all orbits `[n_atoms, 3]`; those without free coordinates are placed first."""
-    images = _images(cell, effort.min_distance_A)
-    if not given_cell and not _lattice_is_open(images, cell, effort.min_distance_A):
+    images = near_images(cell, effort.min_distance_A)
+    if not given_cell and not lattice_is_open(images, cell, effort.min_distance_A):
         return None
     placed: dict[int, Array] = {}
     for number in sorted(range(len(assignment)), key=lambda one: group.positions[assignment[one][1]].dof):
@@ -182,7 +182,7 @@ def _place(
             if len(orbit) != position.multiplicity:
                 continue  # the point has more symmetry than the position: a draw of probability zero
             own = orbit @ change
-            if _is_clear(own, present, cell, images, effort.min_distance_A):
+            if is_clear(own, present, cell, images, effort.min_distance_A):
                 placed[number] = own
                 break
         else:
@@ -198,25 +198,3 @@ def _orbit(point: Array, group: PrimitiveGroup) -> Array:
         if not any(np.abs(image - other - np.round(image - other)).max() < 1e-6 for other in kept):
             kept.append(image)
     return np.array(kept)
-
-
-def _images(cell: Array, distance_A: float) -> Array:
-    """Lattice vectors within which a neighbour closer than `distance_A` of a folded offset must lie `[n, 3]`."""
-    reach = distance_A / heights(torch.from_numpy(cell.copy())[None])[0].numpy() + 0.5
-    axes = [range(-int(bound), int(bound) + 1) for bound in reach]
-    return np.array(list(product(*axes)), dtype=np.float64)
-
-
-def _lattice_is_open(images: Array, cell: Array, distance_A: float) -> bool:
-    lengths = np.linalg.norm(images @ cell, axis=1)
-    return bool((lengths[lengths > 0] >= distance_A).all())
-
-
-def _is_clear(own: Array, present: Array, cell: Array, images: Array, distance_A: float) -> bool:
-    """Whether no atom of an orbit is closer than `distance_A` to another one of it, or to one that is present."""
-    others = np.concatenate([own, present])
-    offsets = own[:, None] - others[None]
-    offsets -= np.round(offsets)
-    nearest = np.linalg.norm((offsets[:, :, None] + images) @ cell, axis=-1).min(axis=-1)
-    nearest[np.arange(len(own)), np.arange(len(own))] = np.inf
-    return bool((nearest >= distance_A).all())

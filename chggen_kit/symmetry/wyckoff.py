@@ -20,7 +20,7 @@ Integers = NDArray[np.int64]
 Array = NDArray[np.float64]
 
 Assignment = tuple[tuple[str, int], ...]
-"""An occupied orbit each: element, and number of the Wyckoff position (in the order of `PrimitiveGroup.positions`)."""
+"""An occupied orbit each: element, and number of the Wyckoff position."""
 
 
 @dataclass(frozen=True)
@@ -84,15 +84,15 @@ def _primitive_basis(centrings: Array) -> Array:
 
 
 def assignments(
-    counts: Mapping[str, int], group: PrimitiveGroup, rng: np.random.Generator | None = None
+    counts: Mapping[str, int], positions: Sequence[Position], rng: np.random.Generator | None = None
 ) -> Iterator[Assignment]:
-    """All ways to spread atoms over the Wyckoff positions of `group`, each once.
+    """All ways to spread atoms over Wyckoff positions, each once.
 
     A position without free coordinates holds one orbit, whatever the element; others hold any number.
 
     Args:
-        counts: atoms of each element in a primitive cell.
-        group: the space group.
+        counts: atoms of each element in the cell.
+        positions: of the group, with multiplicities in the same cell.
         rng: shuffles the order, so that the first one is a random one (not a uniform one: choices are made one after
             another, each among those that can still add up); None for a fixed order.
 
@@ -101,7 +101,7 @@ def assignments(
     """
     if not counts or min(counts.values()) < 1:
         raise InputError(f"Counts of atoms must be at least 1, not {dict(counts)}.")
-    yield from _spread(list(counts.items()), group.positions, frozenset(), rng)
+    yield from _spread(list(counts.items()), positions, frozenset(), rng)
 
 
 def _spread(
@@ -170,4 +170,4 @@ def _fill(
 def can_host(counts: tuple[int, ...], number: int) -> bool:
     """Whether a primitive cell of space group `number` can hold these numbers of atoms of different elements."""
     named = {str(index): count for index, count in enumerate(sorted(counts, reverse=True))}
-    return next(assignments(named, primitive_group(number)), None) is not None
+    return next(assignments(named, primitive_group(number).positions), None) is not None

@@ -56,7 +56,7 @@ def test_other_origins_are_refused_where_the_grid_would_miss_them() -> None:
 
 def test_rocksalt_is_one_of_two_ways() -> None:
     """Na on a and Cl on b, or the other way round: nothing else of Fm-3m has room for one atom in a primitive cell."""
-    assert sorted(assignments({"Na": 1, "Cl": 1}, primitive_group(225))) == [
+    assert sorted(assignments({"Na": 1, "Cl": 1}, primitive_group(225).positions)) == [
         (("Na", 0), ("Cl", 1)),
         (("Na", 1), ("Cl", 0)),
     ]
@@ -67,11 +67,11 @@ def test_rocksalt_is_one_of_two_ways() -> None:
 def test_every_assignment_adds_up_and_appears_once() -> None:
     group = primitive_group(12)
     counts = {"Zn": 2, "P": 2, "S": 6}
-    found = list(islice(assignments(counts, group), 20_000))
+    found = list(islice(assignments(counts, group.positions), 20_000))
     assert len(set(found)) == len(found)
-    shuffled = list(assignments({"Zn": 2, "P": 2}, group, np.random.default_rng(1)))
-    assert set(shuffled) == set(assignments({"Zn": 2, "P": 2}, group))
-    assert shuffled != list(assignments({"Zn": 2, "P": 2}, group))
+    shuffled = list(assignments({"Zn": 2, "P": 2}, group.positions, np.random.default_rng(1)))
+    assert set(shuffled) == set(assignments({"Zn": 2, "P": 2}, group.positions))
+    assert shuffled != list(assignments({"Zn": 2, "P": 2}, group.positions))
     for one in found[:200] + found[-200:]:
         sums = dict.fromkeys(counts, 0)
         for symbol, index in one:
@@ -88,4 +88,4 @@ def test_points_are_taken_once_by_all_elements_together() -> None:
     assert can_host((3,), 2)
     assert not can_host((1,), 4)
     with pytest.raises(InputError, match="at least 1"):
-        next(assignments({"Na": 0}, primitive_group(2)))
+        next(assignments({"Na": 0}, primitive_group(2).positions))
