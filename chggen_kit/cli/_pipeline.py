@@ -156,6 +156,9 @@ def run_options() -> Callable[[AnyFunction], AnyFunction]:
         ),
         click.option("--micro-batch-atoms", type=int, help="Atoms drawn and relaxed together [128]."),
         click.option(
+            "--null-rates", type=int, help="Random structures for the null of each success rate; 0: none [100]."
+        ),
+        click.option(
             "--threads",
             type=click.IntRange(min=1),
             help="Threads; name them to repeat a run exactly on another machine [torch's choice, recorded].",

@@ -130,6 +130,9 @@ class Sampler(ABC):
     needs_model: ClassVar[bool] = True
     """False for baselines that place atoms without a score model."""
 
+    draws_cells: ClassVar[bool] = False
+    """True for a sampler without a score model that draws cells where none is known, of the placeholder's volume."""
+
     @abstractmethod
     def sample(
         self, model: ScoreModel | None, task: SamplingTask, *, seed: int, progress: Progress | None = None

@@ -47,6 +47,12 @@ def chggen_kit_register_samplers(register: Register) -> None:
         options="chggen_kit.samplers.voronoi:VoronoiOptions",
         summary="Baseline: voids between the atoms that are there, larger ones more often, no model",
     )
+    register(
+        "random-symmetric",
+        "chggen_kit.samplers.random_symmetric:build",
+        options="chggen_kit.samplers.random_symmetric:RandomSymmetricOptions",
+        summary="Baseline: whole crystals of random space groups, atoms on Wyckoff positions, no model",
+    )
 
 
 @hookimpl

@@ -114,7 +114,10 @@ def choose_lattice(config: GenerateConfig, parts: Parts) -> LatticeSource:
         InputError: when they cannot, and were asked to.
     """
     sampler, model = parts.unconditional_sampler, parts.model
-    draws_cells = model is not None and sampler is not None and sampler.needs_model and model.processes["lattice"].moves
+    if sampler is not None and not sampler.needs_model:
+        draws_cells = sampler.draws_cells
+    else:
+        draws_cells = model is not None and sampler is not None and model.processes["lattice"].moves
     if config.lattice == "generate" and not draws_cells:
         raise InputError(
             f"Cells cannot be generated: the backend {config.backend.name} with the sampler "

@@ -112,6 +112,7 @@ class RunConfig(PolicySettings):
         exclude_composition: leave references with the reduced formula of a structure out of its hull.
         threads: of torch; None for its own choice, which is recorded and kept when the run goes on. Name it to have a
             run repeated on another machine: sums depend on it in the last bits, and hundreds of steps amplify those.
+        null_rates: random structures from which the null of every success rate is measured; 0 for none.
     """
 
     seed: int = Field(default=0, ge=0)
@@ -125,6 +126,7 @@ class RunConfig(PolicySettings):
     references_frame: str | None = None
     exclude_composition: bool = False
     threads: int | None = Field(default=None, ge=1)
+    null_rates: int = Field(default=100, ge=0)
 
     @field_validator("excluded_groups")
     @classmethod

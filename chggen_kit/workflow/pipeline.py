@@ -32,6 +32,7 @@ from chggen_kit.workflow.collect import write_database
 from chggen_kit.workflow.config import GenerateConfig, InpaintConfig, config_hash
 from chggen_kit.workflow.formula import atom_counts, check_symbol, parse_composition, parse_elements
 from chggen_kit.workflow.guests import choose_guests
+from chggen_kit.workflow.nulls import measure, with_nulls
 from chggen_kit.workflow.plan import Draw, make_shards, plan_inpaintings, plan_starts
 from chggen_kit.workflow.records import HostRecord, Record, Stage
 from chggen_kit.workflow.result import RunResult
@@ -281,11 +282,12 @@ class _Run:
                 # First: references that cannot be used should say so before hours of work.
                 found = run_references(self._config, self._parts, self._registry, self._symbols, progress)
                 records, hosts = body(runner)
+                nulls = measure(runner, self._config, self._parts.refiner, records, guests)
             excludes = self._config.exclude_composition
             stability = place_records(records, found, self._parts, exclude_composition=excludes)
             seconds = {kind: round(value, 1) for kind, value in runner.seconds.items()}
             extra = {"verb": self._config.verb, "seed": self._config.seed, **self._notes, "seconds": seconds}
-            summary = summarise(self._config, records, hosts, guests, extra, stability)
+            summary = with_nulls(summarise(self._config, records, hosts, guests, extra, stability), nulls)
             if runner.computed or not self._is_written(stability):
                 self._write(records, hosts, summary, stability)
         return RunResult(directory.path, self._config, records, hosts, summary, stability)

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chggen_kit.thermo.sources import NONE
+from chggen_kit.workflow.nulls import null_text
 from chggen_kit.workflow.records import Record
 from chggen_kit.workflow.result import RunResult
 
@@ -100,19 +101,24 @@ def rate_lines(summary: Mapping[str, Any]) -> list[str]:
         lines.append(f"Symmetric, {stage}:")
         for rate in part["symmetric_rates"].values():
             share = "" if rate["rate"] is None else f" ({100 * rate['rate']:.1f} %)"
-            lines.append(f"  {rate['count']} of {rate['of']} {rate['denominator']}{share}")
+            null = null_text(rate.get("null"))
+            lines.append(f"  {rate['count']} of {rate['of']} {rate['denominator']}{share}" + (null and f"; {null}"))
         failures = {reason: count for reason, count in part["outcomes"].items() if reason != "ok"}
         if failures:
             lines.append("  failures: " + ", ".join(f"{count} {reason}" for reason, count in failures.items()))
     if summary.get("hosts", {}).get("outcomes"):
         hosts = summary["hosts"]
-        lines.append(f"Hosts symmetrised: {hosts['symmetrised']} of {hosts['looked_at']} looked at.")
+        null = null_text(hosts.get("null"))
+        found = f"Hosts symmetrised: {hosts['symmetrised']} of {hosts['looked_at']} looked at"
+        lines.append(found + (null and f"; {null}") + ".")
     for name, rate in summary.get("symmetric_yield", {}).items():
         share = "" if rate["rate"] is None else f" ({100 * rate['rate']:.1f} %)"
         where = "0.01 Å" if name == "at_0.01_A" else f"{summary['symmetric_means']['symprec_A']} Å"
         lines.append(
             f"Symmetric after a rattle and a free relaxation, at {where}: {rate['count']} of {rate['of']} starts{share}"
         )
+    if "null_rates" in summary:
+        lines.append(f"Null: {summary['null_rates']['means']}.")
     return lines
 
 

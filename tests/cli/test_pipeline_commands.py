@@ -25,6 +25,7 @@ from workflow_toys import toy_registry
 
 Chggen = Callable[..., Result]
 FAST = ["--sampler-option", "steps=6", "--sampler-option", "jump_length=2", "--max-steps", "20", "--references", "none"]
+FAST += ["--null-rates", "2"]
 FAST_GENERATE = [*FAST, "--unconditional-sampler-option", "steps=6", "--refiner", "strip", "--volume-per-atom", "18"]
 HOST = Structure(Lattice([[5, 0.1, 0], [0, 5.5, 0.2], [0.3, 0, 6]]), ["Na", "Cl"], [[-0.1, 0.2, 1.3], [0.5, 0.6, 0.7]])
 

@@ -172,4 +172,5 @@ TOY_SETTINGS = {
     "max_steps": 30,
     "references": "none",
     "volume_per_atom": 18.0,
+    "null_rates": 2,
 }

@@ -1,0 +1,187 @@
+"""The null of every success rate of a run: the same steps from random atoms, without score model and relaxation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from pymatgen.core import Structure
+
+from chggen_kit.interfaces import HostRefiner, Progress
+from chggen_kit.metrics.intervals import Share, wilson
+from chggen_kit.metrics.null_rates import random_framework
+from chggen_kit.samplers.random_placement import RandomOptions, RandomPlacement
+from chggen_kit.workflow import work
+from chggen_kit.workflow.config import GenerateConfig, InpaintConfig, RunConfig
+from chggen_kit.workflow.plan import make_shards, plan_inpaintings
+from chggen_kit.workflow.records import HostRecord, Record, StructureData
+from chggen_kit.workflow.runner import Runner
+
+TIME_LIMIT_S = 4.0
+"""No further random structure is begun after this long: what a run prints besides its results must cost little."""
+
+MEANING = (
+    "random atoms of the same elements, numbers and volumes in random triclinic cells, at least 1.6 Å apart, put "
+    "through the same refiner, then random guests in its hosts; neither score model nor relaxation"
+)
+MEANING_GIVEN_HOST = "random guests in the same host, at least 1.5 Å from any atom; neither score model nor relaxation"
+
+
+class NullCounts(BaseModel):
+    """What came of random starts.
+
+    Attributes:
+        wanted: random starts asked for; fewer are made when time runs out.
+        starts: made. `no_room` more could not be, because their atoms did not fit.
+        symmetric: starts with a space group outside the excluded ones.
+        hosts: starts in which the refiner found a host.
+        fills: random guests in hosts; `symmetric_fills` of them are symmetric.
+        filled_hosts: hosts with at least one symmetric fill.
+        seconds: that it took.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    wanted: int
+    starts: int = 0
+    no_room: int = 0
+    symmetric: int = 0
+    hosts: int = 0
+    fills: int = 0
+    symmetric_fills: int = 0
+    filled_hosts: int = 0
+    seconds: float = 0.0
+
+    def share(self, stage: str, rate: str) -> Share:
+        """The null of one of the rates of `summary.json`."""
+        if stage == "unconditional":
+            return wilson(self.symmetric, self.starts)
+        if rate == "among_symmetrised_hosts":
+            return wilson(self.filled_hosts, self.hosts)
+        if rate == "among_all_starts":
+            return wilson(self.filled_hosts, self.starts)
+        return wilson(self.symmetric_fills, self.fills)
+
+
+def measure(
+    runner: Runner,
+    config: GenerateConfig | InpaintConfig,
+    refiner: HostRefiner | None,
+    records: Sequence[Record],
+    guests: Collection[str],
+) -> NullCounts | None:
+    """Nulls of the rates of a run, measured once and kept in its directory; None when none are wanted or possible."""
+    if config.null_rates == 0:
+        return None
+    task: Callable[[Progress | None], list[NullCounts]]
+    if isinstance(config, InpaintConfig):
+        task = partial(_of_host, config)
+    else:
+        like = [one for one in (record.final for record in records if record.stage == "unconditional") if one]
+        if refiner is None or not like:
+            return None
+        task = partial(_of_starts, config, refiner, like, guests)
+    return runner.piece("null-rates", 0, 1, NullCounts, task)[0]
+
+
+def _of_starts(
+    config: GenerateConfig,
+    refiner: HostRefiner,
+    like: Sequence[StructureData],
+    guests: Collection[str],
+    progress: Progress | None,
+) -> list[NullCounts]:
+    """Random starts through the steps of the run, each like one of the run's: its elements, numbers and volume."""
+    began = time.perf_counter()
+    counts = NullCounts(wanted=config.null_rates)
+    for number in range(config.null_rates):
+        if time.perf_counter() - began > TIME_LIMIT_S:
+            break
+        model = like[number % len(like)].structure()
+        symbols = [site.specie.symbol for site in model]
+        drawn = random_framework(symbols, model.volume, seed=config.seed, number=number)
+        if drawn is None:
+            counts = _plus(counts, no_room=1)
+            continue
+        counts = _plus(counts, **_one_start(drawn, number, config, refiner, guests))
+        if progress is not None:
+            progress.update(number + 1, config.null_rates)
+    return [counts.model_copy(update={"seconds": round(time.perf_counter() - began, 2)})]
+
+
+def _one_start(
+    drawn: Structure, number: int, config: GenerateConfig, refiner: HostRefiner, guests: Collection[str]
+) -> dict[str, int]:
+    data = StructureData.of(drawn)
+    # It stands for a relaxed structure: that is what hosts are looked for in.
+    start = Record(id=f"u{number:04d}", stage="unconditional", start=number, generated=data, relaxed=data)
+    (named,) = work.find_space_groups([start], config)
+    result = {"starts": 1, "symmetric": int(named.is_symmetric(config.excluded_groups))}
+    (host,) = work.find_hosts([start], refiner, guests, None) if guests else (HostRecord(id="", start=number),)
+    if host.host is None:
+        return result
+    fills = list(_fills(host, config.inpaintings, config))
+    symmetric = sum(one.is_symmetric(config.excluded_groups) for one in fills)
+    return {
+        **result,
+        "hosts": 1,
+        "fills": len(fills),
+        "symmetric_fills": symmetric,
+        "filled_hosts": int(symmetric > 0),
+    }
+
+
+def _of_host(config: InpaintConfig, progress: Progress | None) -> list[NullCounts]:
+    """Random guests in the host that the user gave."""
+    began = time.perf_counter()
+    host = HostRecord(id="host", start=0, host=config.host, guest_counts=dict(config.guest_counts))
+    counts = NullCounts(wanted=config.null_rates)
+    for number, fill in enumerate(_fills(host, config.null_rates, config), start=1):
+        counts = _plus(counts, fills=1, symmetric_fills=int(fill.is_symmetric(config.excluded_groups)))
+        if progress is not None:
+            progress.update(number, config.null_rates)
+        if time.perf_counter() - began > TIME_LIMIT_S:
+            break
+    return [counts.model_copy(update={"seconds": round(time.perf_counter() - began, 2)})]
+
+
+def _fills(host: HostRecord, copies: int, config: RunConfig) -> Iterator[Record]:
+    """`copies` structures with random guests in `host`, one after another, with their space groups."""
+    sampler = RandomPlacement(RandomOptions.model_validate({}))
+    for shard in islice(make_shards(plan_inpaintings([host], copies, {}), 1), copies):
+        yield from work.find_space_groups(work.draw(shard, sampler, None, config, None), config)
+
+
+def _plus(counts: NullCounts, **more: int) -> NullCounts:
+    return counts.model_copy(update={name: getattr(counts, name) + value for name, value in more.items()})
+
+
+def with_nulls(summary: dict[str, Any], counts: NullCounts | None) -> dict[str, Any]:
+    """`summary` with the null of every rate beside it."""
+    if counts is None:
+        return summary
+    result = dict(summary)
+    given_host = "unconditional" not in summary
+    for stage in ("unconditional", "inpainted"):
+        part = summary.get(stage)
+        if part is not None:
+            rates: Mapping[str, Mapping[str, Any]] = part["symmetric_rates"]
+            nulls = {name: {**rate, "null": counts.share(stage, name).as_json()} for name, rate in rates.items()}
+            result[stage] = {**part, "symmetric_rates": nulls}
+    if "hosts" in summary:
+        result["hosts"] = {**summary["hosts"], "null": wilson(counts.hosts, counts.starts).as_json()}
+    means = MEANING_GIVEN_HOST if given_host else MEANING
+    result["null_rates"] = {"means": means, "interval": "Wilson, 95 %", **counts.model_dump()}
+    return result
+
+
+def null_text(null: Mapping[str, Any] | None) -> str:
+    """In words, to stand in brackets beside a rate; empty where there is none."""
+    if not null or null["rate"] is None:
+        return ""
+    ends = f"{100 * null['low']:.0f} to {100 * null['high']:.0f} %"
+    return f"null {100 * null['rate']:.1f} %, {ends}"
