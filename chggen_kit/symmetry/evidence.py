@@ -14,7 +14,7 @@ With d the number of displacements (3 n) that are lost by symmetry and |u|^2 the
 where M is the number of ways to give the atoms to the orbits (so that finding any of them counts), and the last sum is
 the area of the surface: an orbit of k atoms with q degrees of freedom is stretched k^(q/2)-fold against one atom of
 it. The noise is not known: R is the mean over widths from 0.03 to 0.25 Å a coordinate, evenly in log sigma. Wider noise
-is hard to tell from chance: with 0.5 Å three times as many random frameworks passed for symmetric.
+is hard to tell from chance: with widths to 0.5 Å nearly twice as many random frameworks passed for symmetric.
 If chance is true, R has mean 1 whatever the group, so that it exceeds exp(t) with a probability of at most exp(-t)
 (Markov) for each of the groups that could have been found. Evenly distributed atoms that may overlap are a rough
 account of frameworks, which is why the threshold was measured (docs/refiners.md).
