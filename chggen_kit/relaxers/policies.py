@@ -59,9 +59,11 @@ class RelaxPolicy(BaseModel):
 
     @model_validator(mode="after")
     def _gain_with_symmetry(self) -> Self:
-        if self.name != "keep-symmetry" and self.model_fields_set - {"name"}:
-            given = ", ".join(sorted(self.model_fields_set - {"name"}))
-            raise ValueError(f"only keep-symmetry has the settings {given}")
+        # What a run has recorded names every setting; defaults are no wish.
+        fields = type(self).model_fields
+        changed = [name for name in sorted(fields) if name != "name" and getattr(self, name) != fields[name].default]
+        if self.name != "keep-symmetry" and changed:
+            raise ValueError(f"only keep-symmetry has the settings {', '.join(changed)}")
         return self
 
     @model_serializer(mode="wrap")

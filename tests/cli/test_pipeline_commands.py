@@ -301,7 +301,7 @@ def test_relax_keeps_the_host_of_named_guests(chggen: Chggen, host_file: Path) -
     ("options", "complaint"),
     [
         (["--fixed-cell", "--policy", "free"], "contradicts"),
-        (["--relax-symprec", "0.1"], "only keep-symmetry has the settings symprec_A"),
+        (["--relax-symprec", "0.2"], "only keep-symmetry has the settings symprec_A"),
         (["--policy", "fixed-cell", "--relax-min-gain", "0.1"], "only keep-symmetry has the settings min_gain"),
         (["--policy", "none"], "keep-symmetry"),
     ],

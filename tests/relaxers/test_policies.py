@@ -102,8 +102,10 @@ def test_a_saddle_is_left_only_for_a_gain() -> None:
 
 def test_a_policy_is_a_name_or_settings_that_belong_to_it() -> None:
     assert RelaxPolicy.model_validate("fixed-cell") == RelaxPolicy(name="fixed-cell")
+    for policy in (RelaxPolicy(), RelaxPolicy(name="fixed-host"), RelaxPolicy(name="keep-symmetry", min_gain=0.1)):
+        assert RelaxPolicy.model_validate_json(policy.model_dump_json()) == policy
     with pytest.raises(ValidationError, match="only keep-symmetry has the settings min_gain, symprec_A"):
-        RelaxPolicy(name="free", symprec_A=0.1, min_gain=0.0)
+        RelaxPolicy(name="free", symprec_A=0.2, min_gain=0.0)
     with pytest.raises(ValidationError):
         RelaxPolicy(name="keep-symmetry", min_gain=-0.1)
 
