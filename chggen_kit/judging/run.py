@@ -109,7 +109,10 @@ def judge_run(
     )
     with directory.locked():
         rows = _relaxed(select_rows(database, None, None), path)[: settings.top]
-        chosen = [Candidate(row.structure_id, StructureData.model_validate(row.data["relaxed"])) for _, row in rows]
+        chosen = [
+            Candidate(row.structure_id, StructureData.model_validate(row.data["relaxed"]), int(row.host_atoms))
+            for _, row in rows
+        ]
         judges = make_judges(settings.judges, registry) if judges is None else judges
         symbols = sorted({symbol for one in chosen for symbol in one.structure.species})
         check_covered(judges, symbols)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from chggen_kit.judging.judges import Judge
 from chggen_kit.metrics.geometry import max_displacement_A
 from chggen_kit.metrics.symmetry import SymmetryFailure, space_group
 from chggen_kit.plugins import Registry
+from chggen_kit.relaxers.policies import RelaxPolicy, relax_by_policy
 from chggen_kit.workflow.config import RunConfig, config_hash
 from chggen_kit.workflow.records import OK, Measured, StructureData
 from chggen_kit.workflow.rundir import RunDirectory
@@ -31,10 +31,12 @@ class Candidate:
     Attributes:
         id: identity in the run.
         structure: as the run relaxed it.
+        host_atoms: its first `host_atoms` atoms are the host's.
     """
 
     id: str
     structure: StructureData
+    host_atoms: int = 0
 
     @property
     def digest(self) -> str:
@@ -89,7 +91,12 @@ def opinions(
     `config` is the run's, with the force limit and the number of steps that hold here. What was stored for fewer
     candidates is used when there are more, and the other way round.
     """
-    about = {**judge.identity(), "relaxer": json.loads(config.relaxer.model_dump_json()), "fmax": config.fmax}
+    about = {
+        **judge.identity(),
+        "relaxer": config.relaxer.model_dump(mode="json"),
+        "policy": config.relax_policy.model_dump(mode="json"),
+        "fmax": config.fmax,
+    }
     work_hash = config_hash({**about, "max_steps": config.max_steps})
     kind = f"judge-{judge.key}-{work_hash[:8]}"
     known: dict[tuple[str, str], JudgedRecord] = {}
@@ -130,9 +137,23 @@ def _pieces(candidates: Sequence[Candidate], most_atoms: int) -> list[list[Candi
 def _relax(
     candidates: Sequence[Candidate], relaxer: Relaxer, config: RunConfig, progress: Progress | None
 ) -> list[JudgedRecord]:
-    structures = [one.structure.structure() for one in candidates]
-    ended = relaxer.relax(structures, cell="free", fmax=config.fmax, max_steps=config.max_steps, progress=progress)
-    return [_record(one, after, config) for one, after in zip(candidates, ended, strict=True)]
+    """Relax by the run's policy: what it held fixed is no error of the run that a judge should undo.
+
+    As in the run, `fixed-host` leaves all free where there is no host.
+    """
+    records: dict[str, JudgedRecord] = {}
+    free = [one for one in candidates if config.relax_policy.name == "fixed-host" and not one.host_atoms]
+    rest = [one for one in candidates if one not in free]
+    for group, policy in ((free, RelaxPolicy()), (rest, config.relax_policy)):
+        if not group:
+            continue
+        structures = [one.structure.structure() for one in group]
+        hosts = [[atom < one.host_atoms for atom in range(len(one.structure.species))] for one in group]
+        ended = relax_by_policy(
+            relaxer, structures, policy, hosts=hosts, fmax=config.fmax, max_steps=config.max_steps, progress=progress
+        )
+        records |= {one.id: _record(one, after, config) for one, after in zip(group, ended, strict=True)}
+    return [records[one.id] for one in candidates]
 
 
 def _record(candidate: Candidate, after: Relaxation, config: RunConfig) -> JudgedRecord:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ase.db
+import numpy as np
 import pytest
 from judging_toys import OtherPotential, chloride_run, judging_registry
 from pymatgen.core import Lattice, Structure
@@ -132,6 +133,20 @@ def test_an_interrupted_judge_goes_on_and_says_the_same(run: Path, done: Path, t
     OtherPotential.fails_after = None
     assert judged(other).candidates == whole.candidates
     assert read_rows(other / "results.db") == read_rows(run / "results.db")
+
+
+def test_what_the_run_held_fixed_stays_fixed(tmp_path: Path) -> None:
+    chloride_run(tmp_path / "run", REGISTRY, n=2, relax_policy="fixed-host")
+    # Of another shape, so that there is something to relax.
+    result = judged(tmp_path / "run", [{"name": "other", "options": {"scale": 3.0}}], fmax=0.01)
+    before = {row["structure_id"]: row["data"]["relaxed"] for row in read_rows(tmp_path / "run" / "results.db")}
+    for one in result.candidates:
+        after = one.opinions["other_a"].relaxed
+        assert after is not None
+        assert one.opinions["other_a"].relax_steps
+        start = before[one.id]
+        np.testing.assert_array_equal(after.lattice, start["lattice"])
+        np.testing.assert_allclose(after.frac_coords[:2], start["frac_coords"][:2], atol=1e-12)
 
 
 def test_another_judge_replaces_the_rows_of_the_first(run: Path) -> None:
