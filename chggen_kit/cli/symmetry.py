@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
-from chggen_kit.cli._pipeline import FilePath, result_console
+from chggen_kit.cli._pipeline import FilePath, relaxation_options, result_console, settings_of
 from chggen_kit.cli._shared import cli_state
 
 
 @click.command("symmetry")
 @click.argument("targets", nargs=-1, type=FilePath, metavar="FILE|RUN...")
 @click.option("--generated", "as_generated", is_flag=True, help="Structures of runs as drawn [as relaxed].")
+@click.option("--guests", metavar="El,El", help="Take these elements out first: the symmetry of the hosts alone.")
+@click.option("--relax-hosts", is_flag=True, help="With --guests: relax the hosts without them first (a baseline).")
+@relaxation_options()
 @click.option("--moyopy/--no-moyopy", default=None, help="Let moyopy name the groups as well [where it is installed].")
 @click.option(
     "--time-limit",
@@ -34,6 +38,9 @@ def command(
     top: int,
     out: Path | None,
     as_json: bool,
+    guests: str | None,
+    relax_hosts: bool,
+    **values: Any,  # noqa: ANN401  click's values
 ) -> None:
     """Report the symmetry of structure files, or of the structures of runs.
 
@@ -42,14 +49,30 @@ def command(
     """
     from rich.console import Console
 
+    from chggen_kit.workflow.config import RelaxConfig, build_config
+    from chggen_kit.workflow.formula import check_symbol
+    from chggen_kit.workflow.hosts_only import HostRelaxation
     from chggen_kit.workflow.symmetry_files import report_on
     from chggen_kit.workflow.symmetry_tables import check_target, draw, notes, share_table, structure_table
 
     if out is not None:
         check_target(out)
-    with cli_state().make_progress("symmetry") as progress:
+    state = cli_state()
+    relaxation = None
+    if relax_hosts:
+        registry = state.registry()
+        relaxation = HostRelaxation(
+            build_config(RelaxConfig, settings_of(values, ("potential", "relaxer")), registry), registry
+        )
+    with state.make_progress("symmetry") as progress:
         report = report_on(
-            targets, as_generated=as_generated, moyopy=moyopy, time_limit_s=time_limit_s, progress=progress
+            targets,
+            as_generated=as_generated,
+            guests=[check_symbol(one.strip(), "--guests") for one in guests.split(",")] if guests else (),
+            relaxation=relaxation,
+            moyopy=moyopy,
+            time_limit_s=time_limit_s,
+            progress=progress,
         )
     if out is not None:
         draw(report, out)

@@ -201,7 +201,7 @@ def _draw(
         if orbit is None or not is_clear(orbit, present, cell, images, distance_A):
             return None
         present = np.concatenate([present, orbit])
-    return present[len(host) :]
+    return np.asarray(present[len(host) :])
 
 
 def _template(

@@ -30,6 +30,9 @@ MEANING = (
 )
 MEANING_GIVEN_HOST = "random guests in the same host, at least 1.5 Å from any atom; neither score model nor relaxation"
 
+_WITHOUT_NULL = ("projected", "annealed", "symmetric_yield")
+"""Rates of the workflow `anneal`, which imposes symmetry: their null needs the relaxations of a run of its own."""
+
 
 class NullCounts(BaseModel):
     """What came of random starts.
@@ -175,8 +178,26 @@ def with_nulls(summary: dict[str, Any], counts: NullCounts | None) -> dict[str, 
     if "hosts" in summary:
         result["hosts"] = {**summary["hosts"], "null": wilson(counts.hosts, counts.starts).as_json()}
     means = MEANING_GIVEN_HOST if given_host else MEANING
-    result["null_rates"] = {"means": means, "interval": "Wilson, 95 %", **counts.model_dump()}
+    without = [part for part in _WITHOUT_NULL if part in summary]
+    result["null_rates"] = {
+        "means": means,
+        "interval": "Wilson, 95 %",
+        **counts.model_dump(),
+        **({"rates_without_null": without} if without else {}),
+    }
     return result
+
+
+def explanation(null_rates: Mapping[str, Any]) -> list[str]:
+    """What the nulls are of, and which rates have none, in words."""
+    lines = [f"Null: {null_rates['means']}."]
+    if "rates_without_null" in null_rates:
+        names = ", ".join(name.replace("_", " ") for name in null_rates["rates_without_null"])
+        lines.append(
+            f"No null for {names}: symmetry is imposed there, and only relaxation tells whether it stays. Compare with "
+            "the same run and --unconditional-sampler random."
+        )
+    return lines
 
 
 def null_text(null: Mapping[str, Any] | None) -> str:

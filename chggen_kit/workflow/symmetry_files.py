@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from chggen_kit.io.files import read_structures
 from chggen_kit.metrics.moyopy_process import TIME_LIMIT_S, MoyopyProcess, moyopy_version
 from chggen_kit.metrics.symmetry_ladder import RUNGS, Rung, SymmetryReport, climb
 from chggen_kit.workflow.export import find_database
+from chggen_kit.workflow.hosts_only import HostRelaxation, without
 from chggen_kit.workflow.records import OK, StructureData
 
 FILES = "files"
@@ -36,6 +37,8 @@ def report_on(
     *,
     rungs: Sequence[Rung] = RUNGS,
     as_generated: bool = False,
+    guests: Collection[str] = (),
+    relaxation: HostRelaxation | None = None,
     moyopy: bool | None = None,
     time_limit_s: float = TIME_LIMIT_S,
     progress: Progress | None = None,
@@ -49,6 +52,8 @@ def report_on(
         targets: at least one.
         rungs: tolerances (Å, degrees).
         as_generated: structures of runs as drawn instead of as relaxed.
+        guests: elements that are taken out first: the report is then on the hosts alone.
+        relaxation: relaxes the hosts without their guests first (the baseline `relax-host-only`).
         moyopy: whether moyopy names groups too; None for where it is installed.
         time_limit_s: for one answer of moyopy.
         progress: told how many structures are done.
@@ -63,6 +68,10 @@ def report_on(
     for target in targets:
         prefix = f"{target.name}: " if len(runs) > 1 else ""
         everything += _of_run(target, as_generated, prefix) if target in runs else _of_file(target)
+    if guests:
+        everything = _hosts(everything, guests, relaxation, progress)
+    elif relaxation is not None:
+        raise InputError("Name the guests that are taken out before the hosts are relaxed.")
     missing = Counter(one.source for one in everything if one.structure is None)
     wanted = moyopy_version() is not None if moyopy is None else moyopy
     process = MoyopyProcess(time_limit_s) if wanted else None
@@ -77,6 +86,20 @@ def report_on(
         if process is not None:
             process.close()
     return SymmetryReport(ladders, tuple(rungs), dict(missing))
+
+
+def _hosts(
+    everything: Sequence[_Named], guests: Collection[str], relaxation: HostRelaxation | None, progress: Progress | None
+) -> list[_Named]:
+    """The hosts of all structures, relaxed where that is wanted; counted apart from the structures themselves."""
+    suffix = "host alone" if relaxation is None else "host relaxed alone"
+    bare = [None if one.structure is None else without(one.structure, guests, one.name) for one in everything]
+    if relaxation is not None:
+        given = [number for number, host in enumerate(bare) if host is not None]
+        relaxed = relaxation([host for host in bare if host is not None], progress)
+        for number, host in zip(given, relaxed, strict=True):
+            bare[number] = host
+    return [_Named(one.name, f"{one.source}, {suffix}", host) for one, host in zip(everything, bare, strict=True)]
 
 
 def _is_run(target: Path) -> bool:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chggen_kit.thermo.sources import NONE
-from chggen_kit.workflow.nulls import null_text
+from chggen_kit.workflow.nulls import explanation, null_text
 from chggen_kit.workflow.records import Record
 from chggen_kit.workflow.result import RunResult
 
@@ -118,7 +118,7 @@ def rate_lines(summary: Mapping[str, Any]) -> list[str]:
             f"Symmetric after a rattle and a free relaxation, at {where}: {rate['count']} of {rate['of']} starts{share}"
         )
     if "null_rates" in summary:
-        lines.append(f"Null: {summary['null_rates']['means']}.")
+        lines += explanation(summary["null_rates"])
     return lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ from chggen_kit.cli import cli
 from chggen_kit.io.files import write_structure
 from chggen_kit.workflow.collect import write_database
 from chggen_kit.workflow.records import Record, StructureData
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
+from workflow_toys import toy_registry
 
 ROCKSALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 SKEWED = Structure(
@@ -64,6 +68,35 @@ def test_a_run_counts_its_stages_and_its_failures(run_directory: Path) -> None:
     assert drawn["shares"][0]["by_rung"][4]["count"] == 0
     words = chggen(run_directory).stdout
     assert "unconditional: 1 did not come through and count as not symmetric." in words
+
+
+def test_hosts_alone_as_they_are_and_relaxed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One guest out of place takes the symmetry of rocksalt away; without it there is Fm-3m, relaxed or not."""
+    registry = toy_registry()
+    monkeypatch.setattr("chggen_kit.plugins.get_registry", lambda **_: registry)
+    filled = ROCKSALT.copy()
+    filled.append("Li", [0.21, 0.13, 0.34])
+    write_structure(filled, tmp_path / "filled.json", "json")
+    # At the last tolerance, 0.3 Å, the guest is near enough to a mirror plane.
+    (line,) = [one for one in _lines(chggen(tmp_path / "filled.json")) if one[:1] == ["filled.json"]]
+    assert line[1:8] == ["Na4LiCl4", "spglib", *["P1"] * 5]
+    alone = chggen(tmp_path / "filled.json", "--guests", "Li")
+    assert ["filled.json", "NaCl", "spglib", *["Fm-3m"] * 6, "Fm-3m", "0.000"] in _lines(alone)
+    assert "files, host alone" in alone.stdout
+    relaxed = chggen(tmp_path / "filled.json", "--guests", "Li", "--relax-hosts", "--max-steps", "5", "--json")
+    assert relaxed.exit_code == 0, relaxed.output
+    content = json.loads(relaxed.stdout)
+    assert content["shares"][0]["source"] == "files, host relaxed alone"
+    assert content["shares"][0]["by_rung"][2]["count"] == 1
+    for args, message in ((["--relax-hosts"], "Name the guests"), (["--guests", "S"], "holds none of")):
+        result = chggen(tmp_path / "filled.json", *args)
+        assert result.exit_code == 2, result.output
+        assert message in result.stderr
+
+
+def _lines(result: Result) -> list[list[str]]:
+    assert result.exit_code == 0, result.output
+    return [line.split() for line in result.stdout.splitlines()]
 
 
 def test_refusals(tmp_path: Path, run_directory: Path) -> None:

@@ -10,8 +10,9 @@ from pymatgen.core import Lattice, Structure
 from rich.console import Console
 from workflow_toys import TOY_SETTINGS, toy_registry
 
+from chggen_kit.metrics.symmetry import SpaceGroup, space_group
 from chggen_kit.workflow.config import GenerateConfig, InpaintConfig, build_config
-from chggen_kit.workflow.nulls import NullCounts, with_nulls
+from chggen_kit.workflow.nulls import NullCounts, explanation, with_nulls
 from chggen_kit.workflow.pipeline import run_generate, run_inpaint
 from chggen_kit.workflow.records import StructureData
 from chggen_kit.workflow.table import print_result
@@ -89,4 +90,27 @@ def test_measurement_ends_when_time_is_over(tmp_path: Path, monkeypatch: pytest.
 def test_a_rate_that_a_run_does_not_have_gets_none() -> None:
     counts = NullCounts(wanted=4, starts=4, symmetric=1)
     assert with_nulls({"seed": 0}, None) == {"seed": 0}
-    assert with_nulls({"seed": 0}, counts)["null_rates"]["starts"] == 4
+    bare = with_nulls({"seed": 0}, counts)["null_rates"]
+    assert bare["starts"] == 4
+    assert len(explanation(bare)) == 1
+    annealed = with_nulls({"annealed": {"symmetric_rates": {}}, "symmetric_yield": {}}, counts)["null_rates"]
+    assert annealed["rates_without_null"] == ["annealed", "symmetric_yield"]
+    assert explanation(annealed)[1].startswith("No null for annealed, symmetric yield: symmetry is imposed")
+
+
+def test_random_symmetric_crystals_through_the_pipeline(tmp_path: Path) -> None:
+    """The baseline draws its own cells, and every start that came to be is symmetric before it is relaxed."""
+    sampler = {"name": "random-symmetric", "options": {"min_distance_A": 1.6}}
+    result = run_generate(
+        config(unconditional_sampler=sampler, null_rates=0, n=4, inpaintings=0), tmp_path / "o", registry=REGISTRY
+    )
+    assert result.summary["lattice"] == "generate"
+    drawn = [one for one in result.records if one.outcome == "ok"]
+    assert len(drawn) >= 3
+    for one in drawn:
+        assert one.generated is not None
+        structure = one.generated.structure()
+        group = space_group(structure, 1e-3, 0.1)
+        assert isinstance(group, SpaceGroup)
+        assert group.number > 2
+        assert structure.volume == pytest.approx(18.0 * 4)
