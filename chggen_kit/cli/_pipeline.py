@@ -156,7 +156,7 @@ def run_options() -> Callable[[AnyFunction], AnyFunction]:
         ),
         click.option("--micro-batch-atoms", type=int, help="Atoms drawn and relaxed together [128]."),
         click.option(
-            "--null-rates", type=int, help="Random structures for the null of each success rate; 0: none [100]."
+            "--null-rates", type=int, help="Random structures for the null of each success rate; 0: none [50]."
         ),
         click.option(
             "--threads",

@@ -35,13 +35,13 @@ def anneal(runner: Runner, config: GenerateConfig, parts: Parts, drawn: Sequence
     """Structures that come of `drawn` by projection and annealing, in the order in which they were made.
 
     Raises:
-        InputError: when the run has no score model for whole structures, or no potential.
+        InputError: when the sampler that denoises uses no score model.
     """
-    sampler, relaxer = parts.unconditional_sampler, parts.relaxer
-    if sampler is None or parts.model is None or relaxer is None or not sampler.needs_model:
+    sampler, model, relaxer = parts.denoiser, parts.model, parts.relaxer
+    if sampler is None or model is None or relaxer is None or not sampler.needs_model:
         raise InputError(
-            "The workflow `anneal` denoises with a score model and relaxes with a potential; this run has no such "
-            "sampler of whole structures. Use --unconditional-sampler predictor-corrector, or --workflow paper."
+            f"The workflow `anneal` denoises with a score model, which the sampler {config.anneal.sampler.name} does "
+            "not use. Choose predictor-corrector for it (the sampler that draws the structures is another matter)."
         )
     made = _settled(runner, config, relaxer, "projected", "", _projected(runner, config, drawn))
     for cycle in range(config.anneal.cycles):
@@ -56,7 +56,7 @@ def anneal(runner: Runner, config: GenerateConfig, parts: Parts, drawn: Sequence
             records = []
             pieces = cut([len(one.generated.species) if one.generated else 1 for one in plan], config.micro_batch_atoms)
             for piece, (low, high) in enumerate(pieces):
-                task = partial(work.denoise, plan[low:high], sampler, parts.model, config)
+                task = partial(work.denoise, plan[low:high], sampler, model, config)
                 records += runner.piece(f"annealed-draw-round-{round_ + 1}", piece, len(pieces), Record, task)
             made += _settled(runner, config, relaxer, "annealed", f"-round-{round_ + 1}", records)
         after = _lowest([*drawn, *made], config)

@@ -32,6 +32,7 @@ class Parts:
     refiner: HostRefiner | None
     potential: Potential | None
     relaxer: Relaxer | None
+    denoiser: Sampler | None = None
 
 
 def assemble(config: GenerateConfig | InpaintConfig, registry: Registry) -> Parts:
@@ -45,16 +46,19 @@ def assemble(config: GenerateConfig | InpaintConfig, registry: Registry) -> Part
     sampler = registry.create_sampler(config.sampler.name, config.sampler.options)
     unconditional: Sampler | None = None
     refiner: HostRefiner | None = None
+    denoiser: Sampler | None = None
     relaxes = True
     if isinstance(config, GenerateConfig):
         choice = config.unconditional_sampler
         unconditional = registry.create_sampler(choice.name, choice.options)
+        if config.workflow == "anneal":
+            denoiser = registry.create_sampler(config.anneal.sampler.name, config.anneal.sampler.options)
         options = _given_refiner_options(config, registry)
         refiner = registry.create_host_refiner(config.refiner.name, options)
     else:
         relaxes = config.relax
     model: ScoreModel | None = None
-    if any(one is not None and one.needs_model for one in (sampler, unconditional)):
+    if any(one is not None and one.needs_model for one in (sampler, unconditional, denoiser)):
         options = dict(config.backend.options)
         if config.checkpoint is not None:
             options["checkpoint"] = str(config.checkpoint)
@@ -66,7 +70,7 @@ def assemble(config: GenerateConfig | InpaintConfig, registry: Registry) -> Part
     if relaxes:
         potential = registry.create_potential(config.potential.name, config.potential.options)
         relaxer = registry.create_relaxer(config.relaxer.name, config.relaxer.options, potential=potential)
-    return Parts(model, sampler, unconditional, refiner, potential, relaxer)
+    return Parts(model, sampler, unconditional, refiner, potential, relaxer, denoiser)
 
 
 def _system_options(config: GenerateConfig, registry: Registry) -> dict[str, Any]:
@@ -189,6 +193,7 @@ def versions(config: GenerateConfig | InpaintConfig, parts: Parts, registry: Reg
         used += [("potential", config.potential), ("relaxer", config.relaxer)]
     if isinstance(config, GenerateConfig):
         used += [("sampler", config.unconditional_sampler), ("host-refiner", config.refiner)]
+        used += [("sampler", config.anneal.sampler)] if parts.denoiser is not None else []
     for kind, choice in used:
         entry = registry.get(kind, choice.name)
         found[f"{kind} {entry.name}"] = str(entry.origin)

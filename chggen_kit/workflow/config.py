@@ -126,7 +126,7 @@ class RunConfig(PolicySettings):
     references_frame: str | None = None
     exclude_composition: bool = False
     threads: int | None = Field(default=None, ge=1)
-    null_rates: int = Field(default=100, ge=0)
+    null_rates: int = Field(default=50, ge=0)
 
     @field_validator("excluded_groups")
     @classmethod
@@ -152,6 +152,7 @@ class AnnealSettings(BaseModel):
         cycles: cycles at most; they end earlier when one does not lower the energy.
         coarse_steps: relaxation steps after which the worse half leaves; 0 lets all go on.
         rattle_A: standard deviation in Å of the displacements before the last, unconstrained relaxation.
+        sampler: denoises; it needs a score model, whatever drew the structures.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -163,6 +164,7 @@ class AnnealSettings(BaseModel):
     cycles: int = Field(default=1, ge=0)
     coarse_steps: int = Field(default=20, ge=0)
     rattle_A: float = Field(default=0.03, gt=0, allow_inf_nan=False)
+    sampler: PluginChoice = PluginChoice(name="predictor-corrector")
 
 
 class GenerateConfig(RunConfig):

@@ -329,7 +329,9 @@ class _Run:
         provenance: dict[str, dict[str, Any]] = {"projected": shared}
         if isinstance(config, GenerateConfig) and self._parts.unconditional_sampler is not None:
             whole = (config.unconditional_sampler.name, self._parts.unconditional_sampler)
-            samplers |= {"unconditional": whole, "annealed": whole}
+            samplers["unconditional"] = whole
+            if self._parts.denoiser is not None:
+                samplers["annealed"] = (config.anneal.sampler.name, self._parts.denoiser)
         for stage, (name, sampler) in samplers.items():
             provenance[stage] = {**shared, "sampler": name}
             if sampler.needs_model and model is not None:

@@ -95,9 +95,16 @@ def test_a_run_that_was_cut_goes_on_the_same(run: RunResult, tmp_path: Path) -> 
     assert read_rows(resumed.path / "results.db") == read_rows(run.path / "results.db")
 
 
-def test_a_run_without_a_score_model_is_refused(tmp_path: Path) -> None:
-    config = _config(unconditional_sampler={"name": "random", "options": {}})
-    with pytest.raises(InputError, match="denoises with a score model"):
+def test_random_structures_can_be_annealed(tmp_path: Path) -> None:
+    """The null of the score model's part: random starts, the same projection and annealing."""
+    config = _config(unconditional_sampler={"name": "random", "options": {}}, n=2)
+    result = run_generate(config, tmp_path / "run", registry=toy_registry())
+    assert {record.stage for record in result.records} >= {"unconditional", "projected"}
+
+
+def test_a_sampler_that_uses_no_score_model_cannot_denoise(tmp_path: Path) -> None:
+    config = _config(anneal={**SETTINGS["anneal"], "sampler": "random"}, n=1)  # type: ignore[dict-item]
+    with pytest.raises(InputError, match="which the sampler random does not"):
         run_generate(config, tmp_path / "run", registry=toy_registry())
 
 

@@ -79,14 +79,6 @@ def test_a_given_host_is_filled_at_random(tmp_path: Path) -> None:
     assert (null["count"], null["of"]) == (0, 5)
 
 
-def test_measurement_ends_when_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chggen_kit.workflow.nulls.TIME_LIMIT_S", -1.0)
-    result = run_generate(config(null_rates=50, n=1), tmp_path / "o", registry=REGISTRY)
-    counts = result.summary["null_rates"]
-    assert (counts["wanted"], counts["starts"]) == (50, 0)
-    assert result.summary["unconditional"]["symmetric_rates"]["among_started"]["null"]["rate"] is None
-
-
 def test_a_rate_that_a_run_does_not_have_gets_none() -> None:
     counts = NullCounts(wanted=4, starts=4, symmetric=1)
     assert with_nulls({"seed": 0}, None) == {"seed": 0}
