@@ -43,15 +43,16 @@ def multiplication_table(operations: SymmetryOperations) -> Integers:
 def subgroups(operations: SymmetryOperations, rng: np.random.Generator) -> Iterator[tuple[int, ...]]:
     """Subgroups as numbers of their operations, the whole group first, then by falling order; random among equals.
 
-    They are those that one or two operations generate: all of most groups (only some of cubic or centred ones are
-    missing). Where there are more than 48 cyclic subgroups, those that one operation generates.
+    They are those that up to three operations generate: all subgroups of the point groups (mmm needs three). Where
+    there are more than 48 cyclic subgroups, those that one operation generates.
     """
     yield tuple(range(operations.n_ops))
     table = multiplication_table(operations)
     cyclic = {_closure(table, {index}) for index in range(operations.n_ops)}
     found = set(cyclic)
     if len(cyclic) <= _MOST_CYCLIC:
-        found |= {_closure(table, set(one | other)) for one, other in combinations(sorted(cyclic, key=sorted), 2)}
+        found |= {_closure(table, set(one | other)) for one, other in combinations(cyclic, 2)}
+        found |= {_closure(table, set(one | other)) for one in list(found) for other in cyclic if not other <= one}
     ordered = sorted(
         (tuple(sorted(one)) for one in found if len(one) < operations.n_ops), key=lambda one: (len(one), one)
     )

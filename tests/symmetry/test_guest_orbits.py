@@ -111,3 +111,9 @@ def test_what_is_no_group_is_refused() -> None:
     half = SymmetryOperations(own.rotations[turned], own.translations[turned], own.permutations[turned])
     with pytest.raises(InputError, match="no group"):
         multiplication_table(half)
+
+
+def test_no_subgroup_of_a_point_group_is_missing() -> None:
+    """m-3m has 98 subgroups; mmm, 4/mmm and 6/mmm need three operations to generate them."""
+    _, own = find_operations(PEROVSKITE)
+    assert len(list(subgroups(own, np.random.default_rng(0)))) == 98
