@@ -206,8 +206,9 @@ def test_what_a_mode_off_the_subspace_does() -> None:
             assert float(ghost - on) == pytest.approx(-d2 / 2 / (SPREAD**2 + sigma**2), rel=1e-3)
     result = build(OPTIONS).sample(model, _task(first, group, 100, [False] * len(first)), seed=1)
     near = [_displacements(result, mean, lattice).flatten(1).norm(dim=1) < 4 * SPREAD for mean in (means[1], middle)]
-    assert int((near[0] | near[1]).sum()) == 100
-    assert int(near[0].sum()) >= 50
+    assert int((near[0] | near[1]).sum()) >= 97
+    trapped = 100 - int(near[0].sum())
+    assert 25 <= trapped <= 50, "docs/samplers.md says 40"
 
 
 def test_a_host_orbit_is_kept_while_guests_are_drawn_in_its_symmetry() -> None:
