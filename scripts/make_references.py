@@ -26,7 +26,7 @@ from pymatgen.core import Structure
 from chggen_kit.cli._shared import parse_assignments
 from chggen_kit.plugins import get_registry
 from chggen_kit.progress import make_progress
-from chggen_kit.thermo.cache import RelaxationCache
+from chggen_kit.thermo.cache import CachedRelaxation, RelaxationCache
 from chggen_kit.thermo.hull import Hull
 from chggen_kit.thermo.packaged import (
     NEAR_HULL,
@@ -48,6 +48,8 @@ NOT_TAKEN = ("pymatgen_core_tests", "jarvis_supercon")
 0.07 eV/atom below CHGNet's)."""
 ELEMENTS_WITHIN = 0.05
 """eV/atom: allotropes further above their ground state are not taken."""
+STRAIN = 0.01
+"""Of the copies that are relaxed where a structure meets the limits as it comes."""
 COMPOUNDS_WITHIN = 0.1
 """eV/atom: compounds that computations put further above the hull are not taken; where CHGNet errs by more (LiS: 0.22
 eV/atom above the hull of the Materials Project, on that of CHGNet), such a phase would hide what is really stable."""
@@ -112,8 +114,7 @@ def new_set(data: Path, active: ActivePotential, settings: ReferenceSettings, wo
     """The phases of `data`, relaxed, merged and cut at `KEEP_WITHIN`."""
     starts = list(select(data))
     print(f"{len(starts)} structures, {sum(len(one.structure) for one in starts)} atoms", flush=True)
-    with make_progress("plain", "relax") as progress:
-        outcomes = relax_phases(starts, active, settings, cache=RelaxationCache(work), progress=progress)
+    outcomes = relax_all(starts, active, settings, work)
     phases = []
     for start, outcome in zip(starts, outcomes, strict=True):
         if outcome.energy is None or outcome.reason != "converged":
@@ -150,6 +151,25 @@ def new_set(data: Path, active: ActivePotential, settings: ReferenceSettings, wo
         )
     about = PackagedPotential(energy_frame=active.energy_frame, settings=settings, versions=library_versions())
     return PackagedSet(systems=SYSTEMS, potentials={active.name: about}, phases=tuple(packaged))
+
+
+def relax_all(
+    starts: Sequence[StartingPhase], active: ActivePotential, settings: ReferenceSettings, work: Path
+) -> list[CachedRelaxation]:
+    """Relaxations of all, those that would end where they begin from strained copies: what is shipped is relaxed here."""
+    cache = RelaxationCache(work)
+    with make_progress("plain", "relax") as progress:
+        outcomes = relax_phases(starts, active, settings, cache=cache, progress=progress)
+    unmoved = [index for index, outcome in enumerate(outcomes) if outcome.steps == 0]
+    strained = []
+    for index in unmoved:
+        structure = starts[index].structure.copy()
+        structure.apply_strain(STRAIN)
+        strained.append(StartingPhase(starts[index].id, starts[index].source, structure))
+    again = relax_phases(strained, active, settings, cache=cache)
+    for index, outcome in zip(unmoved, again, strict=True):
+        outcomes[index] = outcome
+    return outcomes
 
 
 def merge(phases: Sequence[ReferencePhase]) -> list[ReferencePhase]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
@@ -85,9 +86,9 @@ class SamplingTask:
             raise InputError(f"{len(self.ids)} ids for {self.templates.n_crystals} templates.")
         if self.start_level is not None and self.start_sigma_A is not None:
             raise InputError("A sampling task starts at a level of the grid or at a noise in Å, not at both.")
-        if self.start_sigma_A is not None and not self.start_sigma_A > 0:
+        if self.start_sigma_A is not None and not 0 < self.start_sigma_A < math.inf:
             raise InputError(
-                f"The noise that a sampling task starts from must be positive, not {self.start_sigma_A} Å."
+                f"The noise that a sampling task starts from must be positive and finite, not {self.start_sigma_A} Å."
             )
 
     def select(self, crystals: Sequence[int]) -> SamplingTask:

@@ -21,7 +21,7 @@ from chggen_kit.judging.work import Candidate, JudgedRecord, opinions
 from chggen_kit.judging.writing import write_judgement
 from chggen_kit.plugins import Registry, get_registry
 from chggen_kit.thermo import ActivePotential, Hull, Phase, Placement, amounts_of
-from chggen_kit.thermo.phases import reduced_formula
+from chggen_kit.thermo.phases import NotComparableError, reduced_formula
 from chggen_kit.thermo.sources import AUTO, MATERIALS_PROJECT, NONE, FoundReferences, find_references
 from chggen_kit.workflow.config import GenerateConfig, InpaintConfig, RunConfig
 from chggen_kit.workflow.export import find_database, select_rows
@@ -201,7 +201,7 @@ def _own_level(row: AtomsRow) -> Level:
 def _references(
     judge: Judge, settings: JudgeSettings, symbols: Sequence[str], registry: Registry, progress: Progress | None
 ) -> FoundReferences:
-    """References in the judge's own frame; none, with the reason, where they cannot be had."""
+    """References in the judge's own frame; none, with the reason, where they cannot compare."""
     try:
         found = find_references(
             settings.references,
@@ -210,7 +210,7 @@ def _references(
             energy_frame=settings.references_frame,
             progress=None if progress is None else Labelled(progress, f"references, {judge.key}"),
         )
-    except InputError as error:
+    except NotComparableError as error:
         found = FoundReferences(None, str(error))
     if found.references is None:
         found = FoundReferences(None, found.reason.rstrip("."))

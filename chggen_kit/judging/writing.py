@@ -17,7 +17,6 @@ from chggen_kit.judging.result import OWN, JudgedCandidate, Judgement, Voice
 from chggen_kit.workflow.collect import plain_pairs
 from chggen_kit.workflow.rundir import RunDirectory, publish, read_json, write_atomically
 
-CSV_NAME = "judgement.csv"
 PREFIX = "judge_"
 """Of all keys that second opinions add to rows, with `E_d_spread` and `rank_depends`."""
 _SHARED = ("E_d_spread", "rank_depends")
@@ -29,7 +28,7 @@ def write_judgement(directory: RunDirectory, judgement: Judgement, settings: Jud
     summary = read_json(directory.summary)
     summary["second_opinions"] = _summary(judgement, settings)
     write_atomically(directory.summary, json.dumps(summary, indent=2) + "\n")
-    write_atomically(directory.path / CSV_NAME, _table(judgement))
+    write_atomically(directory.judgement, _table(judgement))
 
 
 def candidate_values(judgement: Judgement, candidate: JudgedCandidate) -> dict[str, Any]:

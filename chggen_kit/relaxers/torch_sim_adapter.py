@@ -173,7 +173,10 @@ class _Run:
 
     def run(self, room: int) -> None:
         """Relax all that waits, at most `room` atoms at a time."""
-        order, steps = list(self.waiting), dict.fromkeys(self.waiting, 0)
+        # What exceeds the room goes by itself, first: otherwise its size would hold the room up for all.
+        alone = [index for index in self.waiting if len(self.structures[index]) > room]
+        order = alone[:1] or list(self.waiting)
+        steps = dict.fromkeys(order, 0)
         largest = max(len(self.structures[index]) for index in order)
         begin, advance = self._optimiser()
         batcher = InFlightAutoBatcher(

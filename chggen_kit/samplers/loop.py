@@ -5,7 +5,7 @@ It serves every score model and every policy; all that depends on a noise level 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -19,7 +19,7 @@ from chggen_kit.interfaces.sampler import Progress, SampleResult, SamplingTask
 from chggen_kit.interfaces.score_model import ScoreModel
 from chggen_kit.samplers.options import ResolvedOptions
 from chggen_kit.samplers.schedule import repaint_schedule
-from chggen_kit.samplers.start import level_of_noise
+from chggen_kit.samplers.start import levels_of_noise
 from chggen_kit.state import FIELD_NAMES, CrystalBatch, Fields, Known
 from chggen_kit.symmetry.batch import BatchSymmetry, SymmetricDraws, check_symmetry
 
@@ -148,14 +148,11 @@ class _Run:
         if self.symmetry is None or process.metric == "plain":
             return moved
         slide = moved - x
-        return process.wrap(x + self.symmetry.slide(slide - torch.round(slide)))
-
-    def first_level(self) -> int:
-        """Where the walk starts."""
-        if self.task.start_sigma_A is not None:
-            process = self.processes["frac_coords"]
-            return level_of_noise(process, self.times, self.clean, self.task.start_sigma_A)
-        return self.task.start_level or 0
+        # All atoms of a crystal slide alike: one of them says by which image, also at half a cell.
+        index = self.clean.context.crystal_index
+        first = torch.searchsorted(index, torch.arange(self.clean.context.n_crystals, device=index.device))
+        whole = torch.round(slide - slide[first][index]) + torch.round(slide[first])[index]
+        return process.wrap(x + self.symmetry.slide(slide - whole))
 
     def start(self, level: int) -> None:
         step = self.step(level, level)
@@ -163,7 +160,7 @@ class _Run:
         for name in self.moving:
             process, x0 = self.processes[name], self.clean[name]
             draws = self.draw(_START, 0, name)
-            if self.task.start_level is None and self.task.start_sigma_A is None:
+            if self.task.start_level is None:
                 if self.symmetry is not None and name == "frac_coords":
                     begun[name] = self.symmetry.uniform_positions(x0, draws)
                 else:
@@ -225,7 +222,7 @@ class _Run:
 
     def run(self, progress: Progress | None) -> SampleResult:
         clean_level = len(self.times) - 1
-        first = self.first_level()
+        first = self.task.start_level or 0
         schedule = repaint_schedule(len(self.times), self.options.jump_length, self.options.passes, first)
         self.start(first)
         for number, (level, target) in enumerate(schedule, start=1):
@@ -284,5 +281,45 @@ def run_loop(
     if task.symmetry is not None:
         # The other corrector's step follows from a norm over all 3 n components, of which a symmetry frees a few.
         options = replace(options, corrector="fixed")
-    draws = Draws(seed, task.ids, task.templates.num_atoms.tolist())
-    return _Run(model, task, options, host, draws).run(progress)
+    groups = _by_start(model, task, options)
+    results = []
+    for number, (level, crystals) in enumerate(groups):
+        part = replace(task.select(crystals), start_level=level, start_sigma_A=None)
+        draws = Draws(seed, part.ids, part.templates.num_atoms.tolist())
+        advance = None if progress is None else _Part(progress, number, len(groups))
+        results.append(_Run(model, part, options, host, draws).run(advance))
+    return results[0] if len(results) == 1 else _merged(results, [crystals for _, crystals in groups])
+
+
+def _by_start(model: ScoreModel, task: SamplingTask, options: ResolvedOptions) -> list[tuple[int | None, list[int]]]:
+    """Crystals that start at the same level, which depends on each one's own cell and on nothing else of the batch."""
+    everything = list(range(task.templates.n_crystals))
+    if task.start_sigma_A is None:
+        return [(task.start_level, everything)]
+    clean, times = model.encode(task.templates, task.known), tuple(model.times(options.steps))
+    levels = levels_of_noise(model.processes["frac_coords"], times, clean, task.start_sigma_A)
+    return [(level, [i for i in everything if levels[i] == level]) for level in sorted(set(levels))]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Progress of one of several groups."""
+
+    progress: Progress
+    number: int
+    of: int
+
+    def update(self, done: int, total: int, message: str = "") -> None:
+        self.progress.update(self.number * total + done, self.of * total, message)
+
+
+def _merged(results: Sequence[SampleResult], crystals: Sequence[Sequence[int]]) -> SampleResult:
+    """Results of groups of `crystals` as one, in the order of the task; trajectories differ in length and are left."""
+    order = [index for group in crystals for index in group]
+    back = sorted(range(len(order)), key=order.__getitem__)
+    reasons = [reason for result in results for reason in result.reasons]
+    return SampleResult(
+        crystals=CrystalBatch.concatenate([result.crystals for result in results]).select(back),
+        reasons=tuple(reasons[index] for index in back),
+        network_calls=sum(result.network_calls for result in results),
+    )

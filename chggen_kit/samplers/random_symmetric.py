@@ -115,7 +115,7 @@ def _check(task: SamplingTask) -> None:
             "The random-symmetric sampler draws whole crystals, and some coordinates are given. For guests in a host "
             "use random or voronoi, or draw them within the host's symmetry (chggen_kit.symmetry.guests)."
         )
-    if task.symmetry is not None or task.start_level is not None:
+    if task.symmetry is not None or task.start_level is not None or task.start_sigma_A is not None:
         raise InputError(
             "The random-symmetric sampler draws its own symmetry from scratch: it can start from no given operations "
             "and from no given structure."

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _EXACT_A = 1e-3
 """Å; a template must have its symmetry to this accuracy."""
 _MANY_CELLS = 10.0
-"""Spread, in cells, of the noise that makes positions uniform: what is left of the start is below exp(-1900)."""
+"""Spread, in cells, of the noise that makes positions uniform; m equivalent atoms spread by 1/sqrt(m) of it."""
 
 
 class BatchSymmetry:
@@ -123,7 +123,9 @@ class BatchSymmetry:
 
         Atoms on special positions stay on the point, axis or plane that the operations give them.
         """
-        noise = _MANY_CELLS * draws.normal("prior", reference)
+        # Projected once, in fractional units: what `SymmetricDraws` returns is projected in the metric of the process.
+        raw = draws.inner if isinstance(draws, SymmetricDraws) else draws
+        noise = _MANY_CELLS * raw.normal("prior", reference)
         return wrap(reference + self.fractional(noise))
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from chggen_kit.errors import InputError
 from chggen_kit.workflow.records import Measured, StructureData
 from chggen_kit.workflow.rundir import write_atomically
 
@@ -78,22 +77,21 @@ class RelaxationCache:
         path = self.path(structure, identity)
         try:
             return CachedRelaxation.model_validate_json(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, UnicodeDecodeError, ValidationError) as error:
             _LOG.warning("The cached relaxation %s is not readable (%s); it is done again.", path, error)
             return None
 
     def put(self, structure: StructureData, outcome: CachedRelaxation) -> None:
-        """Keep an outcome.
-
-        Raises:
-            InputError: when the folder cannot be written to.
-        """
+        """Keep an outcome; a folder that cannot be written to costs no more than that, and a warning."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path(structure, outcome.identity), outcome.model_dump_json() + "\n")
         except OSError as error:
-            raise InputError(
-                f"Cannot write to the cache {self.folder}: {error.strerror}. Name another folder with {VARIABLE}."
-            ) from error
+            _LOG.warning(
+                "Cannot write to the cache %s: %s. Relaxed references are not kept; name another folder with %s.",
+                self.folder,
+                error.strerror,
+                VARIABLE,
+            )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from chggen_kit.errors import InputError
-from chggen_kit.thermo.phases import DFT, ReferencePhase, References, amounts_of
+from chggen_kit.thermo.phases import DFT, NotComparableError, ReferencePhase, References, amounts_of
 from chggen_kit.workflow.records import StructureData
 
 LABEL = "Materials Project"
@@ -33,7 +33,7 @@ def materials_project_references(
         InputError: for a frame that the project has not, without key or package, or when the server does not answer.
     """
     if energy_frame not in _THERMO_TYPES:
-        raise InputError(
+        raise NotComparableError(
             f"The Materials Project has no energies in the frame {energy_frame!r}, only in "
             f"{' and '.join(_THERMO_TYPES)}. Choose another potential, or give structures with --references, which "
             "are then relaxed with yours."

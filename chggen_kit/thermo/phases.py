@@ -18,6 +18,10 @@ DFT = "dft"
 """Stands for the potential of energies that were computed from first principles; see `References.check_comparable`."""
 
 
+class NotComparableError(InputError):
+    """References that are of another frame or potential, or lack an element: no hull, however they are asked for."""
+
+
 @dataclass(frozen=True)
 class Phase:
     """A compound with an energy, and what that energy is.
@@ -152,7 +156,7 @@ class References:
         """
         missing = self.missing_elements(symbols)
         if missing:
-            raise InputError(
+            raise NotComparableError(
                 f"The references ({self.label}) hold no phase of the element {', '.join(missing)} itself, so "
                 f"{'-'.join(sorted(symbols))} has no hull. Add a structure of it to the references, or name others "
                 "with --references."
@@ -170,12 +174,12 @@ class References:
             InputError: naming both.
         """
         if energy_frame != self.energy_frame:
-            raise InputError(
+            raise NotComparableError(
                 f"Energies of {potential} are in the frame {energy_frame!r}, the references ({self.label}) in "
                 f"{self.energy_frame!r}: their differences mean nothing. Use references evaluated with {potential}."
             )
         if self.potential not in {potential, DFT}:
-            raise InputError(
+            raise NotComparableError(
                 f"The references ({self.label}) are energies of {self.potential}, not of {potential}. Use references "
                 f"evaluated with {potential}; give their structures with --references, and they are relaxed with it."
             )

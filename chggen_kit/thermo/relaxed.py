@@ -134,7 +134,8 @@ def relax_phases(
                 steps=one.steps,
                 max_force=one.max_force,
             )
-            cache.put(starts[index], outcome)
+            if one.reason != "out-of-memory":  # true of this machine, and of this moment
+                cache.put(starts[index], outcome)
             found[index] = outcome
         done += len(piece)
     if progress is not None:

@@ -21,6 +21,8 @@ _LOG = logging.getLogger(__name__)
 AUTO = "auto"
 NONE = "none"
 MATERIALS_PROJECT = "mp"
+RELAXED_REPORT = "relaxed.json"
+"""What `chggen relax` writes beside the structures."""
 _SUFFIXES = (".cif", ".vasp", ".poscar", ".json", ".xyz", ".extxyz")
 _NAMES = ("POSCAR", "CONTCAR")
 
@@ -134,7 +136,9 @@ def read_phases(path: Path) -> list[StartingPhase]:
         files = sorted(
             one
             for one in path.iterdir()
-            if one.is_file() and (one.suffix.lower() in _SUFFIXES or one.name.upper().startswith(_NAMES))
+            if one.is_file()
+            and one.name != RELAXED_REPORT
+            and (one.suffix.lower() in _SUFFIXES or one.name.upper().startswith(_NAMES))
         )
     if not files:
         raise InputError(f"{path} holds no structure files ({', '.join(_SUFFIXES)}, POSCAR).")

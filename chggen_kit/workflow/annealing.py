@@ -35,14 +35,11 @@ def anneal(runner: Runner, config: GenerateConfig, parts: Parts, drawn: Sequence
     """Structures that come of `drawn` by projection and annealing, in the order in which they were made.
 
     Raises:
-        InputError: when the sampler that denoises uses no score model.
+        InputError: when the run has no denoiser.
     """
     sampler, model, relaxer = parts.denoiser, parts.model, parts.relaxer
-    if sampler is None or model is None or relaxer is None or not sampler.needs_model:
-        raise InputError(
-            f"The workflow `anneal` denoises with a score model, which the sampler {config.anneal.sampler.name} does "
-            "not use. Choose predictor-corrector for it (the sampler that draws the structures is another matter)."
-        )
+    if sampler is None or model is None or relaxer is None:
+        raise InputError("This run was put together without what annealing needs: a denoiser, its model and a relaxer.")
     made = _settled(runner, config, relaxer, "projected", "", _projected(runner, config, drawn))
     for cycle in range(config.anneal.cycles):
         before = _lowest([*drawn, *made], config)

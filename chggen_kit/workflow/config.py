@@ -158,7 +158,7 @@ class AnnealSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     neighbours: int = Field(default=4, ge=1)
-    max_displacement_A: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    max_displacement_A: float = Field(default=1.0, gt=0, le=2, allow_inf_nan=False)
     keep: int = Field(default=8, ge=1)
     levels_A: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = (0.3, 0.5, 0.8)
     cycles: int = Field(default=1, ge=0)

@@ -118,11 +118,14 @@ def make_diagram(
             depth = hull.place(phase, exclude_composition=True) if len(phase.amounts) > 1 else None
         phases.append(_diagram_phase(phase, "reference", ground, placement, depth))
     ordered = sorted(candidates, key=_order)
-    placements = hull.place_all(ordered, exclude_composition=exclude_composition)
-    phases += [
-        _diagram_phase(one, "candidate", ground, placement, placement)
-        for one, placement in zip(ordered, placements, strict=True)
-    ]
+    # An element cannot be placed without references of its own composition; others can be, beside it.
+    compounds = [one for one in ordered if len(one.amounts) > 1 or not exclude_composition]
+    elements = [one for one in ordered if len(one.amounts) == 1 and exclude_composition]
+    placed = {
+        **dict(zip(compounds, hull.place_all(compounds, exclude_composition=exclude_composition), strict=True)),
+        **dict(zip(elements, hull.place_all(elements), strict=True)),
+    }
+    phases += [_diagram_phase(one, "candidate", ground, placed[one], placed[one]) for one in ordered]
     return Diagram(tuple(sorted(symbols)), chosen, tuple(phases), exclude_composition)
 
 
@@ -226,6 +229,8 @@ def _run_phases(run: Path) -> list[Phase]:
 def diagram_table(diagram: Diagram, most: int | None = None) -> Table:
     """All references and the `most` best candidates (None for all)."""
     about = f"{diagram.references.label}: {diagram.references.potential}, {diagram.references.energy_frame}"
+    if diagram.exclude_composition:
+        about += "; candidates without references of their own composition"
     table = Table(
         title=f"{'-'.join(diagram.symbols)} ({about}; * = on the hull)",
         title_justify="left",

@@ -65,6 +65,8 @@ def plot_diagram(diagram: Diagram, out: Path) -> None:
     else:
         _draw_ternary(figure, axes, diagram, shown)
     title = f"{'-'.join(diagram.symbols)} ({diagram.references.potential}, {diagram.references.energy_frame})"
+    if diagram.exclude_composition:
+        title += "\ncandidates without references of their own composition"
     axes.set_title(title, pad=14)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -342,4 +342,6 @@ class _Run:
                 }
         placements = stability.placements
         write_database(self._directory.database, records, hosts, provenance, {"run": self._identity}, placements)
+        # Opinions on another ranking; `chggen judge` has them back from what is stored.
+        self._directory.judgement.unlink(missing_ok=True)
         write_atomically(self._directory.summary, json.dumps(summary, indent=2) + "\n")

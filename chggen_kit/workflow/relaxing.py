@@ -20,6 +20,7 @@ from chggen_kit.metrics.geometry import max_displacement_A
 from chggen_kit.metrics.symmetry import SymmetryFailure, space_group
 from chggen_kit.plugins import Registry, get_registry
 from chggen_kit.relaxers.policies import relax_by_policy
+from chggen_kit.thermo.sources import RELAXED_REPORT
 from chggen_kit.workflow.config import RelaxConfig
 from chggen_kit.workflow.rundir import write_atomically
 from chggen_kit.workflow.targets import SUFFIXES, refuse_existing
@@ -134,7 +135,7 @@ def relax_files(
     targets = [out / f"{one.stem}{SUFFIXES[form]}" for one in inputs]
     if len(set(targets)) < len(targets):
         raise InputError("Two of the files have the same name, so their results would overwrite each other.")
-    refuse_existing([*targets, out / "relaxed.json"])
+    refuse_existing([*targets, out / RELAXED_REPORT])
     potential = registry.create_potential(config.potential.name, config.potential.options)
     relaxer = registry.create_relaxer(config.relaxer.name, config.relaxer.options, potential=potential)
     hosts = [[site.specie.symbol not in config.guests for site in one] for one in structures]
@@ -158,7 +159,7 @@ def relax_files(
         "config": json.loads(config.model_dump_json()),
         "structures": [result.as_json(SUFFIXES[form]) for result in results],
     }
-    write_atomically(out / "relaxed.json", json.dumps(report, indent=2) + "\n")
+    write_atomically(out / RELAXED_REPORT, json.dumps(report, indent=2) + "\n")
     return results
 
 

@@ -80,6 +80,7 @@ class RunDirectory:
         self.run_file = path / "run.json"
         self.database = path / "results.db"
         self.summary = path / "summary.json"
+        self.judgement = path / "judgement.csv"
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -9,10 +9,11 @@ import torch
 
 from chggen_kit.errors import InputError
 from chggen_kit.interfaces import SamplingTask
+from chggen_kit.plugins import get_registry
 from chggen_kit.processes import FractionalTorusTable, TorusVE
 from chggen_kit.samplers.options import SamplerOptions
 from chggen_kit.samplers.predictor_corrector import build
-from chggen_kit.samplers.start import level_of_noise
+from chggen_kit.samplers.start import levels_of_noise
 from chggen_kit.state import BatchContext, CrystalBatch, Fields, Known
 from chggen_kit.testing.analytic import WrappedGaussianMixture
 
@@ -33,10 +34,10 @@ def test_the_level_has_about_the_noise_that_was_asked_for() -> None:
     fields = Fields({"frac_coords": batch.frac_coords, "lattice": batch.lattice}, BatchContext.of(batch))
     torus = TorusVE(0.01, 3.0)
     times = torus.times(60)
-    assert times[level_of_noise(torus, times, fields, 0.5)] == pytest.approx(0.5, rel=0.06)
+    assert times[levels_of_noise(torus, times, fields, 0.5)[0]] == pytest.approx(0.5, rel=0.06)
     table = FractionalTorusTable([0, 0.01, 0.05, 0.1, 0.5], [1, 1, 1, 1, 1])
-    assert level_of_noise(table, [4.0, 3.0, 2.0, 1.0, 0.0], fields, 0.3) == 2  # 0.05 of 6 Å
-    assert level_of_noise(table, [4.0, 3.0, 2.0, 1.0, 0.0], fields, 1e-6) == 3  # never the clean level
+    assert levels_of_noise(table, [4.0, 3.0, 2.0, 1.0, 0.0], fields, 0.3)[0] == 2  # 0.05 of 6 Å
+    assert levels_of_noise(table, [4.0, 3.0, 2.0, 1.0, 0.0], fields, 1e-6)[0] == 3  # never the clean level
 
 
 def test_a_start_stays_near_its_template_and_costs_less() -> None:
@@ -59,10 +60,29 @@ def test_a_start_stays_near_its_template_and_costs_less() -> None:
     assert torch.equal(again.crystals.frac_coords, part.crystals.frac_coords[[3, 7]])
 
 
+def test_every_crystal_starts_at_its_own_level() -> None:
+    """Fractional noise reaches 0.5 Å at another level in a large cell; what shares the batch does not matter."""
+    table = FractionalTorusTable([0, *(0.004 * 1.1**k for k in range(50))], [1.0] * 51)
+    batch = CrystalBatch(
+        torch.full((2, 3), 0.5, dtype=torch.float64),
+        torch.stack([3.0 * torch.eye(3), 9.0 * torch.eye(3)]).double(),
+        torch.tensor([8, 8]),
+        torch.tensor([1, 1]),
+    )
+    fields = Fields({"frac_coords": batch.frac_coords, "lattice": batch.lattice}, BatchContext.of(batch))
+    times = [float(t) for t in range(50, -1, -1)]
+    small, large = levels_of_noise(table, times, fields, 0.5)
+    assert 3.0 * table.sigmas[round(times[small])] == pytest.approx(0.5, rel=0.06)
+    assert 9.0 * table.sigmas[round(times[large])] == pytest.approx(0.5, rel=0.06)
+
+
 def test_starts_that_contradict_are_refused() -> None:
     batch = _batch(1)
     known = Known.coordinates_only(batch)
     with pytest.raises(InputError, match="not at both"):
         SamplingTask(batch, known, start_level=3, start_sigma_A=0.4)
-    with pytest.raises(InputError, match="must be positive"):
-        SamplingTask(batch, known, start_sigma_A=0.0)
+    for wrong in (0.0, math.inf, math.nan):
+        with pytest.raises(InputError, match="must be positive"):
+            SamplingTask(batch, known, start_sigma_A=wrong)
+    with pytest.raises(InputError, match="places atoms afresh"):
+        get_registry().create_sampler("random", {}).sample(None, SamplingTask(batch, known, start_sigma_A=0.3), seed=0)

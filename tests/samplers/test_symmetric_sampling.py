@@ -211,6 +211,27 @@ def test_what_a_mode_off_the_subspace_does() -> None:
     assert 25 <= trapped <= 50, "docs/samplers.md says 40"
 
 
+def test_the_prior_is_uniform_on_every_free_coordinate() -> None:
+    """Also where the axis of the group is the first row of the cell, and fractional and Å directions differ."""
+    standard = Structure.from_spacegroup("P4", Lattice.tetragonal(5, 6), ["Na", "O"], [[0, 0, 0], [0.1, 0.2, 0.3]])
+    turned = Structure(
+        Lattice(standard.lattice.matrix[[2, 0, 1]]), standard.species, standard.frac_coords[:, [2, 0, 1]]
+    )
+    exact, group = find_operations(turned, 0.01)
+    copies = 300
+    task = _task(exact, group, copies, [False] * len(exact))
+    model = WrappedGaussianMixture(
+        torch.tensor([1.0]), torch.tensor(exact.frac_coords)[None], torch.tensor([50.0]), sigma_min=40.0, sigma_max=50.0
+    )
+    result = build(SamplerOptions(steps=2, corrector_steps=0)).sample(model, task, seed=1)
+    frac = result.crystals.frac_coords.reshape(copies, -1, 3)
+    means = torch.exp(2j * torch.pi * frac).mean(dim=0).abs()
+    sodium = [site.specie.symbol for site in exact].index("Na")
+    assert means[sodium].tolist()[1:] == pytest.approx([1, 1])  # on the axis, along which it is free
+    free = [means[sodium, 0], *means[[site.specie.symbol == "O" for site in exact]].flatten()]
+    assert max(map(float, free)) < 4 / copies**0.5
+
+
 def test_a_host_orbit_is_kept_while_guests_are_drawn_in_its_symmetry() -> None:
     (first, _), group, means = _modes("hexagonal")
     model = WrappedGaussianMixture(
