@@ -156,7 +156,7 @@ def new_set(data: Path, active: ActivePotential, settings: ReferenceSettings, wo
 def relax_all(
     starts: Sequence[StartingPhase], active: ActivePotential, settings: ReferenceSettings, work: Path
 ) -> list[CachedRelaxation]:
-    """Relaxations of all, those that would end where they begin from strained copies: what is shipped is relaxed here."""
+    """Relaxations of all; those that would end where they begin, from strained copies: what is shipped moved."""
     cache = RelaxationCache(work)
     with make_progress("plain", "relax") as progress:
         outcomes = relax_phases(starts, active, settings, cache=cache, progress=progress)

@@ -17,6 +17,7 @@ PAGES = (
     "README.md",
     "docs/runs.md",
     "docs/relaxation.md",
+    "docs/annealing.md",
     "docs/training.md",
     "docs/metrics.md",
     "docs/samplers.md",

@@ -56,7 +56,8 @@ def assemble(config: GenerateConfig | InpaintConfig, registry: Registry) -> Part
             if not denoiser.needs_model:
                 raise InputError(
                     "The workflow `anneal` denoises with a score model, which the sampler "
-                    f"{config.anneal.sampler.name} does not use. Choose predictor-corrector for it (what draws the structures is another matter)."
+                    f"{config.anneal.sampler.name} does not use. Choose predictor-corrector for it "
+                    "(what draws the structures is another matter)."
                 )
         options = _given_refiner_options(config, registry)
         refiner = registry.create_host_refiner(config.refiner.name, options)

@@ -61,7 +61,7 @@ def test_a_start_stays_near_its_template_and_costs_less() -> None:
 
 
 def test_every_crystal_starts_at_its_own_level() -> None:
-    """Fractional noise reaches 0.5 Å at another level in a large cell; what shares the batch does not matter."""
+    """Fractional noise reaches 0.5 Å at another level in a large cell, whatever shares the batch."""
     table = FractionalTorusTable([0, *(0.004 * 1.1**k for k in range(50))], [1.0] * 51)
     batch = CrystalBatch(
         torch.full((2, 3), 0.5, dtype=torch.float64),

@@ -104,7 +104,7 @@ def test_random_structures_can_be_annealed(tmp_path: Path) -> None:
 
 def test_a_sampler_that_uses_no_score_model_cannot_denoise(tmp_path: Path) -> None:
     config = _config(anneal={**SETTINGS["anneal"], "sampler": "random"}, n=1)  # type: ignore[dict-item]
-    with pytest.raises(InputError, match="which the sampler random does not"):
+    with pytest.raises(InputError, match="which the sampler random does not use"):
         run_generate(config, tmp_path / "run", registry=toy_registry())
 
 
