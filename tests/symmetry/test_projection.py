@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
 from chggen_kit.errors import InputError
+from chggen_kit.metrics import moyopy_process
 from chggen_kit.metrics.geometry import max_displacement_A, minimum_distance
 from chggen_kit.metrics.symmetry import SpaceGroup, dataset, space_group
 from chggen_kit.symmetry import Projection, ProjectionOptions, nearest_symmetric
-from chggen_kit.symmetry import naming as naming_module
 from chggen_kit.symmetry.naming import name_group
 
 
@@ -349,9 +349,6 @@ def test_moyopy_names_the_same_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not isinstance(failed, SpaceGroup)
     assert failed.reason == "moyopy_failed"
 
-    def missing(name: str) -> str:
-        raise naming_module.PackageNotFoundError(name)
-
-    monkeypatch.setattr(naming_module, "version", missing)
+    monkeypatch.setattr(moyopy_process, "moyopy_version", lambda: None)
     with pytest.raises(InputError, match=r"chggen-kit\[moyo\]"):
         name_group(CRYSTALS["cubic Pm-3m perovskite"][0], 0.01, 1.0, "moyopy")
