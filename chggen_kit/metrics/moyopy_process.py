@@ -42,8 +42,8 @@ class MoyopyProcess:
         library = moyopy_version()
         if library is None:
             raise InputError(
-                "Space groups are to be named by moyopy, which is not installed: pip install 'chggen-kit[moyo]'. spglib "
-                "needs nothing more."
+                "Space groups are to be named by moyopy, which is not installed: pip install 'chggen-kit[moyo]'. "
+                "spglib needs nothing more."
             )
         self.library = library
         self._time_limit_s = time_limit_s
