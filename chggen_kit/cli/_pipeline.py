@@ -60,6 +60,12 @@ def plugin_option(name: str, default: str, what: str) -> Callable[[AnyFunction],
     )
 
 
+def stage_option() -> Callable[[AnyFunction], AnyFunction]:
+    """Which stage of a run is meant."""
+    stages = click.Choice(["unconditional", "inpainted", "projected", "annealed"])
+    return click.option("--stage", type=stages, help="Those of one stage only.")
+
+
 def relaxation_options() -> Callable[[AnyFunction], AnyFunction]:
     """Options of relaxations."""
     return stack(

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from chggen_kit.cli._pipeline import FilePath, result_console
+from chggen_kit.cli._pipeline import FilePath, result_console, stage_option
 from chggen_kit.cli._shared import cli_state
 
 
@@ -36,11 +36,7 @@ from chggen_kit.cli._shared import cli_state
     show_default=True,
     help="As relaxed, or with the space group imposed, in the primitive standard cell.",
 )
-@click.option(
-    "--stage",
-    type=click.Choice(["unconditional", "inpainted", "projected", "annealed"]),
-    help="Those of one stage only.",
-)
+@stage_option()
 @click.option("--top", type=click.IntRange(min=1), help="At most so many, lowest energies first.")
 @click.option("--keep-duplicates", is_flag=True, help="Write equal structures too.")
 @click.option(

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from chggen_kit.cli._pipeline import FORMATS, FilePath
+from chggen_kit.cli._pipeline import FORMATS, FilePath, stage_option
 
 
 @click.command("export")
@@ -20,11 +20,7 @@ from chggen_kit.cli._pipeline import FORMATS, FilePath
     show_default=True,
     help="As relaxed, as drawn (hosts bit for bit), or with the space group imposed in the standard cell.",
 )
-@click.option(
-    "--stage",
-    type=click.Choice(["unconditional", "inpainted", "projected", "annealed"]),
-    help="Those of one stage only.",
-)
+@stage_option()
 @click.option("--top", type=click.IntRange(min=1), help="The best only, by E_d, or energy per atom.")
 @click.option("--out", type=FilePath, required=True, help="Directory; for extxyz and csv also a file name.")
 def command(source: Path, form: Any, which: Any, stage: Any, top: int | None, out: Path) -> None:  # noqa: ANN401  click's values

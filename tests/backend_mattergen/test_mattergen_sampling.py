@@ -294,6 +294,7 @@ def test_every_step_is_that_of_the_package(
     run.start(0)
     prepared.compare(state(), prepared.states[0], 1e-5, "of the prior")
     following = [*prepared.states[1:], prepared.mean]
+    assert len(following) == 2 * steps  # `compare` asserts each of them
     for number in range(steps):
         run.state = prepared.fields(run.state, prepared.states[2 * number])
         run.correct(number, number + 1)
