@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from typing import TypeVar
 
 import numpy as np
 import torch
 
+from chggen_kit.errors import InputError, unknown_name
 from chggen_kit.state import CrystalBatch
 from chggen_kit.testing.report import LawResult
 
 Law = Callable[[], LawResult]
+Named = TypeVar("Named")
 
 
 def measure(name: str, law: Law) -> LawResult:
@@ -28,6 +31,19 @@ def measure_all(laws: Iterable[tuple[str, Law]]) -> tuple[LawResult, ...]:
     before = global_random_states()
     results = [measure(name, law) for name, law in laws]
     return (*results, global_random_state_kept(before))
+
+
+def chosen(laws: Iterable[tuple[str, Named]], only: Collection[str] | None) -> list[tuple[str, Named]]:
+    """Those of named laws whose names are in `only`; all of them when it is None.
+
+    Raises:
+        InputError: for a name that none of them has.
+    """
+    named = list(laws)
+    for name in only or ():
+        if name not in {law for law, _ in named}:
+            raise InputError(unknown_name("law", name, [law for law, _ in named]))
+    return [(name, law) for name, law in named if only is None or name in only]
 
 
 def global_random_state_kept(before: dict[str, str]) -> LawResult:

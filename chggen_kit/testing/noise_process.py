@@ -6,15 +6,14 @@ under a perfect network, folding, inputs left alone, and the projector on symmet
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from chggen_kit.draws import Draws
 from chggen_kit.interfaces.processes import FieldDraws, KernelOptions, NoiseProcess, Step
-from chggen_kit.interfaces.sampler import CrystalId
 from chggen_kit.state import CrystalBatch, Fields
 from chggen_kit.testing.report import LawResult
 from chggen_kit.torus import to_cartesian
@@ -48,10 +47,32 @@ class Probe:
     fine: Sequence[float]
     prediction: Fields
 
-    def draws(self, number: int, name: str, process: NoiseProcess) -> FieldDraws:
-        """Random numbers of one field; other ones for every `number`."""
-        ids = [CrystalId("check", copy) for copy in range(self.batch.n_crystals)]
-        return Draws(0, ids, self.batch.num_atoms.tolist()).at(number, 0, name, process.scope)
+
+@dataclass(frozen=True)
+class PlainDraws:
+    """`FieldDraws` for a whole batch at once, where it does not matter whose numbers are whose: thousands of copies."""
+
+    number: int
+
+    def _generator(self, purpose: str) -> torch.Generator:
+        seed = hashlib.blake2b(f"{self.number} {purpose}".encode(), digest_size=7).digest()
+        return torch.Generator().manual_seed(int.from_bytes(seed))
+
+    def normal(self, purpose: str, like: Tensor) -> Tensor:
+        """Standard normal numbers of the shape of `like`."""
+        drawn = torch.randn(like.shape, generator=self._generator(purpose), dtype=torch.float64)
+        return drawn.to(dtype=like.dtype, device=like.device)
+
+    def uniform(self, purpose: str, like: Tensor) -> Tensor:
+        """Uniform numbers in [0, 1) of the shape of `like`."""
+        drawn = torch.rand(like.shape, generator=self._generator(purpose), dtype=torch.float64)
+        # Rounded to single precision the largest ones would be 1.
+        return drawn.to(dtype=like.dtype, device=like.device).clamp(max=1 - torch.finfo(like.dtype).eps)
+
+    def categorical(self, purpose: str, probabilities: Tensor) -> Tensor:
+        """One class index a row of `probabilities` `[n, n_classes]`."""
+        rows = probabilities.double().cpu()
+        return torch.multinomial(rows, 1, generator=self._generator(purpose))[:, 0].to(probabilities.device)
 
 
 def copies_for_moments(batch: CrystalBatch) -> CrystalBatch:
@@ -62,7 +83,7 @@ def copies_for_moments(batch: CrystalBatch) -> CrystalBatch:
 def check_process(name: str, process: NoiseProcess, probe: Probe) -> list[LawResult]:
     """Measure the laws of the process of the field `name`."""
     x0, clean = probe.fields[name], len(probe.times) - 1
-    draws = [probe.draws(number, name, process) for number in range(3)]
+    draws = [PlainDraws(number) for number in range(3)]
 
     def step(level: int, target: int) -> Step:
         return Step(probe.times, level, target, probe.fields)

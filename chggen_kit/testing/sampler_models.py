@@ -36,7 +36,7 @@ class ExactModel(WrappedGaussianMixture):
     @property
     def capabilities(self) -> Capabilities:
         """As of every analytic model, with a grid that is quick and fine enough."""
-        return replace(super().capabilities, sampling_defaults={"steps": 40, "corrector_steps": 1})
+        return replace(super().capabilities, sampling_defaults={"steps": 30, "corrector_steps": 1})
 
     def predict(self, fields: Fields, t: Tensor) -> Fields:
         """Exact prediction; a crystal of more than 1000 Å^3 gets NaN, as one that a network fails on."""
