@@ -15,7 +15,7 @@ _MODULES: dict[str, tuple[str, str]] = {
     "score-model": ("model", "Balls on springs: a toy to begin with"),
     "sampler": ("sampler", "One descent down the noise levels, host imposed at each"),
     "host-refiner": ("refiner", "The symmetry that spglib finds at one tolerance"),
-    "relaxer": ("relaxer", "L-BFGS of ASE, one structure after another"),
+    "relaxer": ("relaxer", "BFGS of ASE with a line search, one structure after another"),
     "potential": ("potential", "Lennard-Jones by covalent radii: a toy to begin with"),
 }
 """Module that the plug-in lives in, and the summary that it is listed with."""
@@ -79,6 +79,7 @@ def write_package(name: str, kind: str, out: Path | None = None) -> WrittenPacka
 
 def _words(name: str, kind: Kind) -> dict[str, str]:
     module, summary = _MODULES[kind]
+    title, suffix = "".join(part.capitalize() for part in name.split("-")), _SUFFIX[kind]
     return {
         "name": name,
         "kind": kind.replace("-", " "),
@@ -86,7 +87,7 @@ def _words(name: str, kind: Kind) -> dict[str, str]:
         "package": f"chggen_{name.replace('-', '_')}",
         "module": module,
         "hook": hook_name(kind),
-        "class": "".join(part.capitalize() for part in name.split("-")) + _SUFFIX[kind],
+        "class": title.removesuffix(suffix) + suffix,
         "summary": summary,
     }
 
