@@ -66,12 +66,11 @@ def project(records: Sequence[Record], config: GenerateConfig, progress: Progres
     return result
 
 
-def plan_round(chosen: Sequence[Record], round_: int, sigma_A: float) -> list[Record]:
-    """Records to be drawn in one round: exactly symmetric templates of the `chosen` structures."""
+def plan_round(chosen: Sequence[Record], round_: int, sigma_A: float, config: GenerateConfig) -> list[Record]:
+    """Records to be drawn in one round, from the `chosen` structures: those that lost their symmetry as they had it."""
     plan = []
     for index, record in enumerate(chosen):
-        if record.relaxed is None:
-            raise InputError(f"The structure {record.id} was never relaxed, so it cannot be annealed.")
+        template = record.relaxed if record.is_symmetric(config.excluded_groups) else record.generated
         plan.append(
             Record(
                 id=f"a{round_ + 1}-{index:02d}",
@@ -79,7 +78,7 @@ def plan_round(chosen: Sequence[Record], round_: int, sigma_A: float) -> list[Re
                 start=record.start,
                 copy_index=round_,
                 formula_units=record.formula_units,
-                generated=record.relaxed,
+                generated=template,
                 parent=record.id,
                 start_sigma_A=sigma_A,
             )
@@ -111,6 +110,7 @@ def denoise(
             record.updated(
                 generated=StructureData.of(structure),
                 outcome=reason or fitness(structure, config.min_distance_A),
+                network_calls=drawn.network_calls,
                 imposed_number=named.get("number"),
                 imposed_symbol=named.get("symbol"),
             )

@@ -119,22 +119,39 @@ def _record(number: int, structure: Structure, energy_per_atom: float, group: in
     )
 
 
-def test_rounds_take_the_lowest_distinct_symmetric_structures() -> None:
+def test_rounds_take_the_best_of_each_start_then_saddles_then_the_rest() -> None:
     rocksalt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     caesium = Structure.from_spacegroup("Pm-3m", Lattice.cubic(3.4), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    config = _config()
+    blende = Structure.from_spacegroup("F-43m", Lattice.cubic(6.1), ["Na", "Cl"], [[0, 0, 0], [0.25, 0.25, 0.25]])
+    saddle = _record(4, rocksalt, -3.1, group=1).updated(held_energy=-24.0, generated=StructureData.of(rocksalt))
     records = [
         _record(0, rocksalt, -3.0),
         _record(1, rocksalt.get_primitive_structure(), -3.001),
+        _record(1, blende, -2.95).updated(id="p0001-1"),
         _record(2, caesium, -2.9),
         _record(3, caesium, -3.2, group=1),
+        saddle,
+        saddle.updated(start=1, id="p0001-2"),
     ]
-    assert [one.id for one in choose(records, config)] == ["p0001-0", "p0002-0"]
+    # Start 0 has nothing that start 1 has not; start 3 was never symmetric; start 1 has better than a saddle.
+    keep = {**SETTINGS["anneal"], "keep": 9}  # type: ignore[dict-item]
+    assert [one.id for one in choose(records, _config(anneal=keep))] == ["p0001-0", "p0002-0", "p0004-0", "p0001-1"]
+    assert [one.id for one in choose(records, _config())] == ["p0001-0", "p0002-0"]
 
 
-def test_the_worse_half_leaves_but_never_fewer_than_a_round_needs() -> None:
+def test_the_worse_half_of_each_start_leaves() -> None:
     rocksalt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    records = [_record(number, rocksalt, -number / 10) for number in range(6)]
-    outcomes = [one.outcome for one in halve(records, _config())]
-    assert outcomes == ["outranked"] * 3 + ["ok"] * 3
-    assert [one.outcome for one in halve(records[:2], _config())] == ["ok", "ok"]
+    one_start = [_record(0, rocksalt, -number / 10) for number in range(5)]
+    another = [_record(1, rocksalt, 1.0)]
+    assert [one.outcome for one in halve([*one_start, *another])] == ["outranked"] * 2 + ["ok"] * 4
+
+
+def test_a_budget_ends_the_rounds(run: RunResult, tmp_path: Path) -> None:
+    spent = sum(record.network_calls for record in run.records if record.stage == "unconditional")
+    assert spent == 4 * 8 * 2 - 4  # 8 descents of one pass and a corrector call after each but the last
+    settings = {**SETTINGS["anneal"], "max_network_calls": spent + 1}  # type: ignore[dict-item]
+    limited = run_generate(_config(anneal=settings), tmp_path / "calls", registry=toy_registry())
+    assert {record.start_sigma_A for record in _of(limited, "annealed")} == {0.3}
+    settings = {**SETTINGS["anneal"], "max_relax_steps": 1}  # type: ignore[dict-item]
+    none = run_generate(_config(anneal=settings), tmp_path / "steps", registry=toy_registry())
+    assert not _of(none, "annealed")
