@@ -108,6 +108,9 @@ class RunConfig(PolicySettings):
         start_from: a structure of the same composition: draws start from it at `start_level`, or keep its symmetry.
         start_level: noise at which draws start from `start_from`; None to start from nothing.
         excluded_groups: space groups that do not count as symmetric.
+        rattle: whether symmetric structures are displaced at random and relaxed once more, without constraint, so that
+            saddles held by symmetry do not count (the workflow `anneal` does so in any case).
+        rattle_A: standard deviation in Å of these displacements.
         min_distance_A: a generated structure with a shorter distance (periodic images of an atom included) is not
             relaxed: its outcome is `overlap`.
         micro_batch_atoms: atoms drawn and relaxed together; part of the result, because sums of floating point
@@ -130,6 +133,8 @@ class RunConfig(PolicySettings):
     start_from: StructureData | None = None
     start_level: StartLevel | None = None
     excluded_groups: tuple[int, ...] = (1, 2)
+    rattle: bool = False
+    rattle_A: float = Field(default=0.03, gt=0, allow_inf_nan=False)
     min_distance_A: float = Field(default=0.7, ge=0, allow_inf_nan=False)
     micro_batch_atoms: int = Field(default=128, ge=1)
     references: str = Field(default="auto", min_length=1)
@@ -178,7 +183,6 @@ class AnnealSettings(BaseModel):
         max_network_calls: no round begins once the structures of the run have taken so many evaluations of the score
             model (each counts those that it took part in); None for no limit.
         max_relax_steps: the same for steps of relaxation.
-        rattle_A: standard deviation in Å of the displacements before the last, unconstrained relaxation.
         sampler: denoises; it needs a score model, whatever drew the structures.
     """
 
@@ -192,7 +196,6 @@ class AnnealSettings(BaseModel):
     coarse_steps: int = Field(default=20, ge=0)
     max_network_calls: int | None = Field(default=None, ge=1)
     max_relax_steps: int | None = Field(default=None, ge=1)
-    rattle_A: float = Field(default=0.03, gt=0, allow_inf_nan=False)
     sampler: PluginChoice = PluginChoice(name="predictor-corrector")
 
 

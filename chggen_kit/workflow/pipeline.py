@@ -33,7 +33,8 @@ from chggen_kit.workflow.config import GenerateConfig, InpaintConfig, config_has
 from chggen_kit.workflow.formula import atom_counts, check_symbol, parse_composition, parse_elements
 from chggen_kit.workflow.guests import choose_guests
 from chggen_kit.workflow.nulls import measure, with_nulls
-from chggen_kit.workflow.plan import Draw, make_shards
+from chggen_kit.workflow.plan import Draw, cut, make_shards
+from chggen_kit.workflow.rattling import is_untested, rattle
 from chggen_kit.workflow.records import HostRecord, Record, Stage
 from chggen_kit.workflow.result import RunResult
 from chggen_kit.workflow.rundir import RunDirectory, read_json, write_atomically
@@ -146,7 +147,7 @@ def _execute(
         records += _inpaint(runner, config, parts, parts.sampler, fills.draws) + fills.failed
         if config.workflow == "anneal":
             records += anneal(runner, config, parts, records)
-        return records, hosts
+        return _tested(runner, config, parts, records), hosts
 
     return run.execute(body, guests, progress)
 
@@ -178,7 +179,8 @@ def run_inpaint(
     notes = {"host": host.composition.formula, "guest_counts": dict(config.guest_counts)}
 
     def body(runner: Runner) -> tuple[list[Record], list[HostRecord]]:
-        return _inpaint(runner, config, parts, parts.sampler, draws) + fills.failed, []
+        records = _inpaint(runner, config, parts, parts.sampler, draws) + fills.failed
+        return _tested(runner, config, parts, records), []
 
     return _Run(config, parts, registry, out, {}, notes, symbols).execute(body, tuple(config.guest_counts), progress)
 
@@ -204,6 +206,22 @@ def _inpaint(
     runner: Runner, config: GenerateConfig | InpaintConfig, parts: Parts, sampler: Sampler, fills: Sequence[Draw]
 ) -> list[Record]:
     return _draw_and_relax(runner, config, parts, sampler, "inpainted", fills, lambda *_: None)
+
+
+def _tested(
+    runner: Runner, config: GenerateConfig | InpaintConfig, parts: Parts, records: Sequence[Record]
+) -> list[Record]:
+    """`records`, the symmetric ones rattled and relaxed again where the run asks for it."""
+    wanted = config.rattle or (isinstance(config, GenerateConfig) and config.workflow == "anneal")
+    chosen = [one for one in records if is_untested(one, config)]
+    if not wanted or not chosen or parts.relaxer is None:
+        return list(records)
+    pieces = cut([len(one.relaxed.species) if one.relaxed else 1 for one in chosen], config.micro_batch_atoms)
+    done: dict[str, Record] = {}
+    for piece, (low, high) in enumerate(pieces):
+        task = partial(rattle, chosen[low:high], parts.relaxer, config)
+        done |= {one.id: one for one in runner.piece("rattle", piece, len(pieces), Record, task)}
+    return [done.get(one.id, one) for one in records]
 
 
 def _draw_and_relax(
