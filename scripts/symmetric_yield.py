@@ -1,6 +1,6 @@
 """Which method finds symmetric structures of low energy, at equal CPU time.
 
-    python scripts/symmetric_yield.py --out runs/yield [--systems ZnP2S6 Li5Si2] [--seconds 40] [--seeds 0 1 2]
+    python scripts/symmetric_yield.py --out runs/yield [--systems ZnP2S6 Li5Si2] [--seconds 30] [--seeds 0 1 2]
 
 For each system and method a first run (seed 100) tells what a start costs; each seed then gets as many starts as fit
 into `--seconds` of CPU time. Every symmetric structure is rattled by 0.03 Å and relaxed without constraint before it
@@ -38,7 +38,9 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
         "unconditional_sampler": {"name": "random-symmetric", "options": {"prior": "chemistry"}},
     },
 }
-CALIBRATION_SEED, CALIBRATION_STARTS = 100, 4
+CALIBRATION_SEED, CALIBRATION_STARTS = 100, 12
+LOADING_S = 2.0
+"""CPU time of a run before its first start."""
 LOW = 0.1
 """eV/atom."""
 
@@ -56,15 +58,12 @@ def measured(formula: str, out: Path, n: int, seed: int, backend: str, settings:
 
 
 def starts_for(formula: str, folder: Path, backend: str, seconds: float, settings: Mapping[str, Any]) -> int:
-    """Starts that fit into the budget, from two runs of different size."""
-    costs = []
-    for n in (CALIBRATION_STARTS, 3 * CALIBRATION_STARTS):
-        clock = folder / f"calibration-{n}.cpu.json"
-        if not clock.exists():
-            measured(formula, folder / f"calibration-{n}", n, CALIBRATION_SEED, backend, settings)
-        costs.append(json.loads(clock.read_text())["cpu_s"])
-    each = max((costs[1] - costs[0]) / (2 * CALIBRATION_STARTS), 0.05)
-    return max(2, round((seconds - (costs[0] - CALIBRATION_STARTS * each)) / each))
+    """Starts that fit into the budget, from what a first run cost."""
+    clock = folder / "calibration.cpu.json"
+    if not clock.exists():
+        measured(formula, folder / "calibration", CALIBRATION_STARTS, CALIBRATION_SEED, backend, settings)
+    each = (json.loads(clock.read_text())["cpu_s"] - LOADING_S) / CALIBRATION_STARTS
+    return max(2, round((seconds - LOADING_S) / max(each, 0.01)))
 
 
 def tally(results: Sequence[RunResult], cpu_s: float) -> str:
@@ -111,7 +110,7 @@ def main() -> None:
     parser.add_argument("--systems", nargs="+", default=list(SYSTEMS))
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--seconds", type=float, default=40.0, help="CPU seconds of each run")
+    parser.add_argument("--seconds", type=float, default=30.0, help="CPU seconds of each run")
     parser.add_argument("--backend", default="nequip")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
