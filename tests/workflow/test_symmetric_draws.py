@@ -164,3 +164,14 @@ def _fills() -> list[Draw]:
 def test_what_makes_no_sense_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         build_config(GenerateConfig, {"formula": "TiO2", **TOY_SETTINGS, **changes}, toy_registry())
+
+
+def test_rates_of_imposed_symmetry_have_no_null_of_free_atoms(tmp_path: Path) -> None:
+    settings = {"formula": "TiO2", "n": 3, "formula_units": [2], "micro_batch_atoms": 30, **TOY_SETTINGS}
+    config = build_config(GenerateConfig, {**settings, "symmetry": "wyckoff", "guests": ()}, toy_registry())
+    summary = run_generate(config, tmp_path / "run", registry=toy_registry()).summary
+    assert set(summary["null_rates"]["rates_without_null"]) == {"unconditional", "hosts", "inpainted"}
+    assert "null" not in summary["unconditional"]["symmetric_rates"]["among_started"]
+    free = build_config(GenerateConfig, {**settings, "guests": ()}, toy_registry())
+    summary = run_generate(free, tmp_path / "free", registry=toy_registry()).summary
+    assert "null" in summary["unconditional"]["symmetric_rates"]["among_started"]
