@@ -169,6 +169,11 @@ def symmetric_fills(hosts: Sequence[HostRecord], copies: int, units: Mapping[int
             rng = np.random.default_rng(np.random.SeedSequence([_FILLS, seed, host.start, copy]))
             try:
                 exact, operations = find_operations(structure, _HOST_SYMPREC_A, 1.0)
+                if operations.n_ops == 1:
+                    raise InputError(
+                        f"The host {structure.composition.formula} has no symmetry within {_HOST_SYMPREC_A} Å, so there "
+                        "is none to keep. Symmetrise it first (chggen refine), or draw without --symmetry."
+                    )
                 found = guest_orbits(exact, operations, host.guest_counts, rng)
             except InputError as error:
                 empty = StructureData.of(fill_template(structure, host.guest_counts))

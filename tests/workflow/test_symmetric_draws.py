@@ -98,6 +98,11 @@ def test_guests_within_the_symmetry_of_their_host(tmp_path: Path) -> None:
         structure = record.generated.structure()
         assert _number(structure) > 2
         assert np.allclose(structure.frac_coords[: len(TITANIA)], TITANIA.frac_coords, atol=1e-4)
+    bent = TITANIA.copy()
+    bent.perturb(0.1)
+    without = {**settings, "host": StructureData.of(bent), "symmetry": "host"}
+    with pytest.raises(InputError, match="Symmetrise it first"):
+        run_inpaint(build_config(InpaintConfig, without, toy_registry()), tmp_path / "bent", registry=toy_registry())
     impossible = {**settings, "host": StructureData.of(SCREW), "guest_counts": {"Li": 1}, "symmetry": "host"}
     with pytest.raises(InputError, match="orbits of 2 points"):
         run_inpaint(build_config(InpaintConfig, impossible, toy_registry()), tmp_path / "no", registry=toy_registry())
