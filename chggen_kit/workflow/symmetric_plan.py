@@ -183,7 +183,7 @@ def _host_symmetry(host: Structure) -> tuple[Structure, SymmetryOperations]:
     exact, operations = find_operations(host, _HOST_SYMPREC_A, 1.0)
     if operations.n_ops == 1:
         raise InputError(
-            f"The host {host.composition.formula} has no symmetry within {_HOST_SYMPREC_A} Å, so there is none to keep. "
+            f"The host {host.composition.formula} has no symmetry within {_HOST_SYMPREC_A} Å: there is none to keep. "
             "Symmetrise it first (chggen refine), or draw without --symmetry."
         )
     return exact, operations
