@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from chggen_kit.cli._drawing import read_drawing, start_options
 from chggen_kit.cli._judging import seat_judges
 from chggen_kit.cli._pipeline import FilePath, run_and_print, run_options, settings_of
 from chggen_kit.cli._shared import cli_state
@@ -21,6 +22,12 @@ _PLUGINS = ("backend", "sampler", "potential", "relaxer")
 )
 @click.option("-n", "n", type=int, help="Structures drawn [8].")
 @click.option("--relax/--no-relax", default=True, show_default=True, help="Relax what was drawn.")
+@click.option(
+    "--symmetry",
+    type=click.Choice(["none", "host"]),
+    help="Symmetry that draws keep: the host's, or that of a subgroup that can hold the guests [none].",
+)
+@start_options(whole=False)
 @run_options()
 def command(
     host: Path,
@@ -31,7 +38,8 @@ def command(
 ) -> None:
     """Draw guests into HOST (CIF, POSCAR, extended XYZ or pymatgen JSON).
 
-    What is drawn holds the host bit for bit, in its own cell and atom order; how far relaxation moves the host is
+    What is drawn holds the host bit for bit, in its own cell and atom order (with --symmetry host, as it is exactly
+    symmetric, which moves no atom by more than 0.01 Å); how far relaxation moves the host is
     reported as its drift. A run that was interrupted goes on when the same command is given again.
     """
     from chggen_kit.io.files import read_structure
@@ -42,6 +50,7 @@ def command(
 
     counts = parse_guest_counts(",".join(guests))
     settings = settings_of(values, _PLUGINS)
+    read_drawing(settings)
     structure = StructureData.of(read_structure(host))
     config = build_config(
         InpaintConfig, {"host": structure, "guest_counts": counts, **settings}, cli_state().registry()
