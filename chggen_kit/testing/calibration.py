@@ -17,6 +17,7 @@ from chggen_kit.interfaces.processes import NoiseProcess, Step
 from chggen_kit.interfaces.sampler import CrystalId
 from chggen_kit.interfaces.score_model import ScoreModel
 from chggen_kit.state import CrystalBatch, Fields, Known
+from chggen_kit.testing.noise_process import finest_grid
 from chggen_kit.testing.report import LawResult
 
 CALIBRATION_FACTOR = 2.0
@@ -39,7 +40,7 @@ def check_calibration(model: ScoreModel, known_crystals: CrystalBatch) -> list[L
         return []
     batch = known_crystals.select([i for i in range(known_crystals.n_crystals) for _ in range(_COPIES)])
     clean = model.encode(batch, Known.coordinates_only(batch))
-    times = tuple(model.times(_STEPS))
+    times = finest_grid(model, _STEPS)
     worst, told = 0.0, []
     for wanted in NOISE_LEVELS_A:
         level = _level_of(process, times, clean, batch, wanted)

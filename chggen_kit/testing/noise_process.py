@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from chggen_kit.errors import InputError
 from chggen_kit.interfaces.processes import FieldDraws, KernelOptions, NoiseProcess, Step
+from chggen_kit.interfaces.score_model import ScoreModel
 from chggen_kit.state import CrystalBatch, Fields
 from chggen_kit.testing.report import LawResult
 from chggen_kit.torus import to_cartesian
@@ -26,7 +28,8 @@ REVERSE_TOLERANCE = 0.08
 """Largest relative difference of the predictor's spread from the marginal's, with a perfect network."""
 MOMENT_ATOMS = 12000
 FINE_STEPS = 100
-"""Steps of the grid on which the predictor is measured: kernels that are right to first order pass on it."""
+"""Steps of the grid on which the predictor is measured, where the model has so many: kernels that are right to first
+order pass on it."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Probe:
         batch: the copies.
         fields: as the model encodes them, without noise.
         times: grid of ten steps.
-        fine: grid of `FINE_STEPS` steps.
+        fine: grid of `FINE_STEPS` steps, or the finest there is.
         prediction: of the model at level 6 of `times`.
     """
 
@@ -73,6 +76,16 @@ class PlainDraws:
         """One class index a row of `probabilities` `[n, n_classes]`."""
         rows = probabilities.double().cpu()
         return torch.multinomial(rows, 1, generator=self._generator(purpose))[:, 0].to(probabilities.device)
+
+
+def finest_grid(model: ScoreModel, steps: int) -> tuple[float, ...]:
+    """Times of `model` for `steps` steps, or for half as many where it has not so many, and so on down to ten."""
+    while steps > 10:
+        try:
+            return tuple(model.times(steps))
+        except InputError:
+            steps //= 2
+    return tuple(model.times(10))
 
 
 def copies_for_moments(batch: CrystalBatch) -> CrystalBatch:

@@ -15,7 +15,7 @@ from chggen_kit.state import FIELD_NAMES, CrystalBatch, Fields, Known
 from chggen_kit.testing.calibration import check_calibration
 from chggen_kit.testing.crystals import covered, disturbed, textbook_crystals
 from chggen_kit.testing.measuring import chosen, global_random_state_kept, global_random_states
-from chggen_kit.testing.noise_process import FINE_STEPS, Probe, check_process, copies_for_moments
+from chggen_kit.testing.noise_process import FINE_STEPS, Probe, check_process, copies_for_moments, finest_grid
 from chggen_kit.testing.projector import check_projectors
 from chggen_kit.testing.report import ConformanceReport, LawResult
 from chggen_kit.torus import to_cartesian, wrap
@@ -262,5 +262,5 @@ def _check_processes(model: ScoreModel, batch: CrystalBatch) -> list[LawResult]:
     one = _predict(model, batch.select([0]), [6])
     repeats = {name: (many.n_crystals, *(1,) * (out.ndim - 1)) for name, out in one.items()}
     prediction = Fields({name: out.repeat(repeats[name]) for name, out in one.items()}, fields.context)
-    probe = Probe(many, fields, tuple(model.times(10)), tuple(model.times(FINE_STEPS)), prediction)
+    probe = Probe(many, fields, tuple(model.times(10)), finest_grid(model, FINE_STEPS), prediction)
     return [law for name, process in model.processes.items() for law in check_process(name, process, probe)]
