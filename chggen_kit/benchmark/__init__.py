@@ -1,0 +1,1 @@
+"""Comparison of methods: a grid of systems, methods and seeds, run and counted (docs/benchmark.md)."""
