@@ -62,12 +62,12 @@ class EnvironmentSettings:
             )
 
     @property
-    def edges_A(self) -> Array:
+    def edges_A(self) -> Array:  # noqa: N802 - units are part of the name
         """Edges of the bins in Å `[n_bins + 1]`."""
         return np.linspace(0.0, self.r_max_A, max(2, round(self.r_max_A / self.bin_A)) + 1)
 
     @property
-    def centres_A(self) -> Array:
+    def centres_A(self) -> Array:  # noqa: N802 - units are part of the name
         """Centres of the bins in Å `[n_bins]`."""
         return (self.edges_A[1:] + self.edges_A[:-1]) / 2
 
@@ -212,7 +212,7 @@ class EnvironmentSet:
         return {number: total[number] / atoms for number in sorted(total)} if atoms else None
 
 
-def rdf_distance_A(first: EnvironmentSet, second: EnvironmentSet, pair: Pair) -> float:  # noqa: N802 - units
+def rdf_distance_A(first: EnvironmentSet, second: EnvironmentSet, pair: Pair) -> float:  # noqa: N802 - units are part of the name
     """Wasserstein distance in Å between g(r) of a pair in two sets, each taken as a density of r up to `r_max_A`.
 
     g(r) and not the distances themselves: these grow with r^2 and would tell of the far end alone. NaN where a set
