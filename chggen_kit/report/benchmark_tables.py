@@ -90,7 +90,7 @@ def _crystals(structures: pd.DataFrame, paths: Mapping[str, Path]) -> list[Cryst
     """The structure of each row, from the run directory of its cell, where that is there."""
     rows: dict[tuple[str, str], RunRow] = {}
     for cell, path in paths.items():
-        rows.update({(cell, str(row.values["structure_id"])): row for row in read_rows(path)})
+        rows.update({(cell, str(row.keys["structure_id"])): row for row in read_rows(path)})
     found: list[Crystal | None] = []
     for cell, name, guests in structures[["cell", "structure", "guest_indices"]].itertuples(index=False, name=None):
         row = rows.get((cell, name))

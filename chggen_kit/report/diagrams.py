@@ -73,12 +73,12 @@ def _placed(run: Path) -> list[Phase]:
     """Structures of a run that came through and have an E_d, which says that there were references."""
     return [
         Phase(
-            f"{run.name} {row.values['structure_id']}",
-            amounts_of(Composition(row.values["formula"])),
-            row.values["energy_per_atom"] * row.values["natoms"],
-            row.values["energy_frame"],
-            row.values["potential"],
+            f"{run.name} {row.keys['structure_id']}",
+            amounts_of(Composition(row.keys["formula"])),
+            row.keys["energy_per_atom"] * row.keys["natoms"],
+            row.keys["energy_frame"],
+            row.keys["potential"],
         )
         for row in read_rows(run)
-        if row.values["outcome"] == OK and "E_d" in row.values
+        if row.keys["outcome"] == OK and "E_d" in row.keys
     ]

@@ -46,9 +46,7 @@ def structures_in(path: Path, which: Which = "relaxed") -> list[Structure]:
 
 
 def _in_run(run: Path, which: Which) -> list[Structure]:
-    chosen = [
-        (row.drawn if which == "generated" else row.final) for row in read_rows(run) if row.values["outcome"] == OK
-    ]
+    chosen = [(row.drawn if which == "generated" else row.final) for row in read_rows(run) if row.keys["outcome"] == OK]
     return [one.structure() for one in chosen if one is not None]
 
 

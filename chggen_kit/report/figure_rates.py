@@ -56,7 +56,7 @@ def success_figures(rates: pd.DataFrame) -> list[FigureSpec]:
             groups.sort()
         found.append(_bars(rows, key, groups, name, title, label))
     ladder = ladder_rates(rates)
-    if len(ladder) and ladder["tolerance_A"].nunique() > 1:
+    if len(set(ladder["tolerance_A"].dropna())) > 1:
         found.append(_curves(ladder))
     return found
 

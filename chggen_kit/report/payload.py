@@ -59,6 +59,7 @@ STRUCTURE_VIEWS: Mapping[str, View] = {
     "novel": View("novel", choose="flag"),
     "match": View("matches"),
 }
+_BENCHMARK_ONLY = ("system", "method", "seed")
 _RATE_DIGITS, _QUANTITY_DIGITS, _SECOND_DIGITS = 3, 4, 1
 OTHER_VIEWS: Mapping[str, Mapping[str, View]] = {
     "rates": {
@@ -202,10 +203,14 @@ def page_payload(content: ReportContent) -> dict[str, Any]:
         "differences": (content.differences, DIFFERENCES),
         "cells": (content.cells, CELLS),
     }
+    # In a run these say the same in every row, or the same as the stage.
+    shown = {
+        name: view for name, view in STRUCTURE_VIEWS.items() if content.kind != "run" or name not in _BENCHMARK_ONLY
+    }
     return {
         "name": content.title,
         "tables": {
-            "structures": table_payload(content.structures, STRUCTURES, STRUCTURE_VIEWS),
+            "structures": table_payload(content.structures, STRUCTURES, shown),
             **{
                 name: table_payload(frame, table, OTHER_VIEWS[name])
                 for name, (frame, table) in frames.items()

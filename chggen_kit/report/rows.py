@@ -20,11 +20,11 @@ class RunRow:
     """One row of `results.db`.
 
     Attributes:
-        values: its keys (docs/runs.md), with `natoms`.
+        keys: its key-value pairs (docs/runs.md), with `natoms`.
         relaxed, drawn: its structures.
     """
 
-    values: Mapping[str, Any]
+    keys: Mapping[str, Any]
     relaxed: StructureData | None
     drawn: StructureData | None
 
@@ -38,7 +38,7 @@ class RunRow:
         final = self.final
         if final is None:
             return ()
-        host_atoms = int(self.values.get("host_atoms", 0))
+        host_atoms = int(self.keys.get("host_atoms", 0))
         if host_atoms:
             return tuple(range(host_atoms, len(final.species)))
         return tuple(index for index, symbol in enumerate(final.species) if symbol in symbols)

@@ -76,7 +76,7 @@ def run_content(folder: Path) -> ReportContent:
 
 
 def _structure(folder: Path, row: RunRow, means: Mapping[str, Any], guests: frozenset[str]) -> dict[str, Any]:
-    values = row.values
+    values = row.keys
     group = values.get("spacegroup_number")
     tight = values.get("tight_spacegroup_number")
     at = {} if tight is None else {relaxed_column(TIGHT_A): tight}

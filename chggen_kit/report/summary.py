@@ -61,10 +61,7 @@ class EnergyRow:
 def rate_rows(content: ReportContent) -> list[RateRow]:
     """Rates over all systems where there are several, else of the system; of a run all, of a benchmark the main one."""
     rates = content.rates
-    if content.kind == "benchmark":
-        chosen = plain_rates(rates)
-    else:
-        chosen = rates[rates["rate"].notna()]
+    chosen = plain_rates(rates) if content.kind == "benchmark" else rates[rates["rate"].notna()]
     return [_rate(row) for _, row in _widest(chosen).iterrows()]
 
 

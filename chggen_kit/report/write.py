@@ -7,7 +7,7 @@ from pathlib import Path
 
 from chggen_kit.errors import InputError
 from chggen_kit.interfaces import Progress
-from chggen_kit.metrics.environments import EnvironmentSet, EnvironmentSettings, compare
+from chggen_kit.metrics.environments import EnvironmentComparison, EnvironmentSet, EnvironmentSettings, compare
 from chggen_kit.plugins import Registry
 from chggen_kit.report.benchmark_tables import benchmark_content, is_benchmark
 from chggen_kit.report.content import ReportContent
@@ -22,6 +22,7 @@ from chggen_kit.report.page import render_page
 from chggen_kit.report.run_tables import run_content
 from chggen_kit.workflow.records import OK
 from chggen_kit.workflow.rundir import write_atomically
+from chggen_kit.workflow.targets import refuse_existing
 
 PAGE = "report.html"
 FIGURES = "figures"
@@ -97,6 +98,17 @@ def figures_of(content: ReportContent) -> dict[str, list[FigureSpec]]:
         "cost": [] if cost is None else [cost],
     }
     return {name: group for name, group in sections.items() if group}
+
+
+def draw_environments(comparison: EnvironmentComparison, out: Path) -> list[Path]:
+    """Write the figures of a comparison into the folder `out`; none may be there already.
+
+    Raises:
+        InputError: when one is.
+    """
+    figures = environment_figures(comparison)
+    refuse_existing(out / f"{spec.name}{suffix}" for spec in figures for suffix in (".svg", ".png"))
+    return [path for spec in figures for path in write_files(spec, out)]
 
 
 def write_report(

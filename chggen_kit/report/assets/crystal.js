@@ -56,6 +56,51 @@
     return atoms;
   };
 
+  // Atoms outside the block that are bonded to a host atom within it: without them, polyanions would be cut by its faces.
+  R.completionsOf = function (crystal, state, cells, atoms, radii) {
+    const guests = new Set(crystal.guests);
+    const some = guests.size > 0 && guests.size < crystal.species.length;
+    const hosts = atoms.filter((atom) => !some || !atom.guest);
+    const taken = new Set(atoms.map(key));
+    const found = [];
+    crystal.species.forEach((element, index) => {
+      if (some && guests.has(index)) {
+        return;
+      }
+      const symbol = crystal.elements[element];
+      const frac = state.coordinates.slice(3 * index, 3 * index + 3).map((x) => x - Math.floor(x));
+      for (const shift of shifts(cells)) {
+        const [x, y, z] = R.cartesian(state.lattice, frac.map((value, k) => value + shift[k]));
+        const atom = { symbol, guest: guests.has(index), x, y, z, index };
+        if (!taken.has(key(atom)) && hosts.some((host) => bonded(host, atom, radii))) {
+          taken.add(key(atom));
+          found.push(atom);
+        }
+      }
+    });
+    return found;
+  };
+
+  const key = (atom) => [atom.index, ...[atom.x, atom.y, atom.z].map((x) => Math.round(20 * x))].join(" ");
+
+  function shifts(cells) {
+    const found = [];
+    for (let a = -1; a <= cells; a += 1) {
+      for (let b = -1; b <= cells; b += 1) {
+        for (let c = -1; c <= cells; c += 1) {
+          found.push([a, b, c]);
+        }
+      }
+    }
+    return found;
+  }
+
+  function bonded(p, q, radii) {
+    const reach = BOND * (radii[p.symbol] + radii[q.symbol]);
+    const square = (p.x - q.x) ** 2 + (p.y - q.y) ** 2 + (p.z - q.z) ** 2;
+    return square < reach * reach && square > 0.01;
+  }
+
   // Pairs [i, j] of drawn atoms that are bonded: by covalent radii, within the host where there are guests.
   R.bondsOf = function (atoms, radii) {
     const some = atoms.some((atom) => atom.guest) && atoms.some((atom) => !atom.guest);
@@ -66,9 +111,7 @@
         if (some && (p.guest || q.guest)) {
           continue;
         }
-        const reach = BOND * (radii[p.symbol] + radii[q.symbol]);
-        const square = (p.x - q.x) ** 2 + (p.y - q.y) ** 2 + (p.z - q.z) ** 2;
-        if (square < reach * reach) {
+        if (bonded(p, q, radii)) {
           bonds.push([i, j]);
         }
       }

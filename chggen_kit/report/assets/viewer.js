@@ -5,6 +5,7 @@
   const HOST = "#7d8894";
   const GUEST = "#e06c00";
   const UNKNOWN = 0xff1493;
+  const MOST_COMPLETED = 400; // drawn atoms; of more, those outside the cells are left out
   const NAMES = { relaxed: "relaxed", drawn: "as drawn" };
   const byId = (id) => document.getElementById(id);
 
@@ -56,12 +57,15 @@
       scene.removeAllLabels();
       const count = Number(cells.value);
       const atoms = R.atomsOf(crystal, state, count);
+      if (atoms.length <= MOST_COMPLETED) {
+        atoms.push(...R.completionsOf(crystal, state, count, atoms, options.radii));
+      }
       for (const atom of atoms) {
         const center = { x: atom.x, y: atom.y, z: atom.z };
         const radius = options.radii[atom.symbol] * (atom.guest ? 0.5 : 0.32);
         scene.addSphere({ center, radius, color: colourOf(atom) });
         if (atom.guest) {
-          scene.addSphere({ center, radius: radius * 1.45, color: GUEST, alpha: 0.28 });
+          scene.addSphere({ center, radius: radius * 1.5, color: GUEST, opacity: 0.5 });
         }
       }
       for (const [i, j] of R.bondsOf(atoms, options.radii)) {
