@@ -21,6 +21,8 @@ _CYCLE = {
 _INK = {"light": "#1b1f24", "dark": "#e6e8eb"}
 _PAPER = {"light": "#ffffff", "dark": "#1a1f26"}
 _GRID = {"light": "#d9dde2", "dark": "#39414b"}
+LABEL = 32
+"""Characters of a name in a figure; the tables have all of it."""
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
 
 
@@ -92,6 +94,12 @@ def colour(number: int) -> str:
 
     cycle = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
     return str(cycle[number % len(cycle)])
+
+
+def plain(text: object) -> str:
+    """A name for a label: short enough for its place, and no formula of matplotlib's."""
+    words = " ".join(str(text).split())
+    return (words if len(words) <= LABEL else f"{words[: LABEL - 1]}…").replace("$", r"\$")
 
 
 def render(spec: FigureSpec, theme: Theme, form: Literal["svg", "png"] = "svg") -> bytes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chggen_kit.report.drawing import HATCHES, FigureSpec, colour, ink
+from chggen_kit.report.drawing import HATCHES, FigureSpec, colour, ink, plain
 from chggen_kit.report.figure_rates import methods_of
 from chggen_kit.workflow.records import OK
 
@@ -86,7 +86,7 @@ def _histogram(rows: pd.DataFrame, quantity: _Quantity) -> FigureSpec:
             axes.hist(
                 mine, edges, weights=weights, histtype="stepfilled", color=colour(number), alpha=0.25, linewidth=0
             )
-            axes.hist(mine, edges, weights=weights, histtype="step", color=colour(number), linewidth=1.6, label=method)
+            axes.hist(mine, edges, weights=weights, histtype="step", color=colour(number), linewidth=1.6, label=plain(method))
             median = float(np.median(mine))
             if edges[0] <= median <= edges[-1]:
                 axes.axvline(median, color=colour(number), linestyle="--", linewidth=1.2)
@@ -140,7 +140,7 @@ def cost_figure(cells: pd.DataFrame, unit: str) -> FigureSpec | None:
                 right[0].barh(place, seconds / symmetric[number], linewidth=0.5, **look)
             elif right:
                 right[0].text(0, place, " none", va="center", fontsize=9)
-        left.set_yticks(places, methods)
+        left.set_yticks(places, [plain(one) for one in methods])
         left.set_xlabel(f"{unit} in all")
         left.grid(visible=False, axis="y")
         if right:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chggen_kit.report.drawing import HATCHES, FigureSpec, colour, ink
+from chggen_kit.report.drawing import HATCHES, FigureSpec, colour, ink, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,10 +78,10 @@ def _bars(rows: pd.DataFrame, key: str, groups: Sequence[Any], name: str, title:
                 _bar(axes, x, width, number, row)
                 marked |= _null_mark(axes, x, width, row)
         for number, method in enumerate(methods):
-            axes.bar(0, 0, color=colour(number), hatch=HATCHES[number % len(HATCHES)], edgecolor=ink(), label=method)
+            axes.bar(0, 0, color=colour(number), hatch=HATCHES[number % len(HATCHES)], edgecolor=ink(), label=plain(method))
         if marked:
             axes.plot([], [], color=ink(), linestyle=":", linewidth=2, label=_NULL_NAME)
-        axes.set_xticks(range(len(groups)), [str(one) for one in groups], **_slanted(groups))
+        axes.set_xticks(range(len(groups)), [plain(one) for one in groups], **_slanted(groups))
         axes.set(xlabel=label, ylabel="symmetric structures (%)", ylim=(0, None))
         axes.set_ylim(0, max(axes.get_ylim()[1], 5))
         axes.grid(visible=False, axis="x")
@@ -136,7 +136,7 @@ def _percent(value: Any) -> float:  # noqa: ANN401  a number, or pandas' missing
 
 def _slanted(groups: Sequence[Any]) -> dict[str, Any]:
     """Long or many names would run into each other."""
-    if max(len(str(one)) for one in groups) * len(groups) <= 60:
+    if max(len(plain(one)) for one in groups) * len(groups) <= 60:
         return {}
     return {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
 
@@ -151,7 +151,7 @@ def _curves(rows: pd.DataFrame) -> FigureSpec:
         for number, method in enumerate(methods):
             mine = shown[shown["method"] == method].sort_values("tolerance_A")
             at = mine["tolerance_A"].to_numpy(dtype=float, na_value=np.nan)
-            axes.plot(at, 100 * mine["rate"].to_numpy(dtype=float), marker="o", color=colour(number), label=method)
+            axes.plot(at, 100 * mine["rate"].to_numpy(dtype=float), marker="o", color=colour(number), label=plain(method))
             low, high = (mine[end].to_numpy(dtype=float, na_value=np.nan) * 100 for end in ("low", "high"))
             axes.fill_between(at, low, high, color=colour(number), alpha=0.15, linewidth=0)
         axes.set(xscale="log", xlabel="tolerance (Å)", ylabel="symmetric structures (%)")
