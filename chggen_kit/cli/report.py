@@ -19,12 +19,27 @@ from chggen_kit.cli._shared import cli_state
     "--diagrams/--no-diagrams", default=True, show_default=True, help="Draw phase diagrams, which load the potential."
 )
 @click.option(
-    "--reference",
+    "--references",
+    metavar="auto|mp|PATH",
+    default="auto",
+    show_default=True,
+    help="Of phase diagrams: what the results were measured from.",
+)
+@click.option(
+    "--environments",
+    "reference",
     metavar="PATH|packaged",
     help="Compare local environments with these structures: a file, a folder, a run, or the packaged phases.",
 )
 @environment_options()
-def command(folder: Path, out: Path | None, diagrams: bool, reference: str | None, **values: Any) -> None:  # noqa: ANN401  click's values
+def command(
+    folder: Path,
+    out: Path | None,
+    diagrams: bool,
+    references: str,
+    reference: str | None,
+    **values: Any,  # noqa: ANN401  click's values
+) -> None:
     """Write report.html, and its figures as PNG and SVG, for DIR: a benchmark or a run.
 
     The page opens from disk and loads nothing. It can be made again at any time, and replaces the one before.
@@ -37,6 +52,7 @@ def command(folder: Path, out: Path | None, diagrams: bool, reference: str | Non
             folder,
             out=out,
             registry=state.registry() if diagrams else None,
+            references=references,
             reference=reference,
             settings=environment_settings(**values),
             progress=progress,

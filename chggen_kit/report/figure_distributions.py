@@ -86,7 +86,9 @@ def _histogram(rows: pd.DataFrame, quantity: _Quantity) -> FigureSpec:
             axes.hist(
                 mine, edges, weights=weights, histtype="stepfilled", color=colour(number), alpha=0.25, linewidth=0
             )
-            axes.hist(mine, edges, weights=weights, histtype="step", color=colour(number), linewidth=1.6, label=plain(method))
+            axes.hist(
+                mine, edges, weights=weights, histtype="step", color=colour(number), linewidth=1.6, label=plain(method)
+            )
             median = float(np.median(mine))
             if edges[0] <= median <= edges[-1]:
                 axes.axvline(median, color=colour(number), linestyle="--", linewidth=1.2)

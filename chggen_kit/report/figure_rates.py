@@ -78,7 +78,9 @@ def _bars(rows: pd.DataFrame, key: str, groups: Sequence[Any], name: str, title:
                 _bar(axes, x, width, number, row)
                 marked |= _null_mark(axes, x, width, row)
         for number, method in enumerate(methods):
-            axes.bar(0, 0, color=colour(number), hatch=HATCHES[number % len(HATCHES)], edgecolor=ink(), label=plain(method))
+            axes.bar(
+                0, 0, color=colour(number), hatch=HATCHES[number % len(HATCHES)], edgecolor=ink(), label=plain(method)
+            )
         if marked:
             axes.plot([], [], color=ink(), linestyle=":", linewidth=2, label=_NULL_NAME)
         axes.set_xticks(range(len(groups)), [plain(one) for one in groups], **_slanted(groups))
@@ -151,7 +153,9 @@ def _curves(rows: pd.DataFrame) -> FigureSpec:
         for number, method in enumerate(methods):
             mine = shown[shown["method"] == method].sort_values("tolerance_A")
             at = mine["tolerance_A"].to_numpy(dtype=float, na_value=np.nan)
-            axes.plot(at, 100 * mine["rate"].to_numpy(dtype=float), marker="o", color=colour(number), label=plain(method))
+            axes.plot(
+                at, 100 * mine["rate"].to_numpy(dtype=float), marker="o", color=colour(number), label=plain(method)
+            )
             low, high = (mine[end].to_numpy(dtype=float, na_value=np.nan) * 100 for end in ("low", "high"))
             axes.fill_between(at, low, high, color=colour(number), alpha=0.15, linewidth=0)
         axes.set(xscale="log", xlabel="tolerance (Å)", ylabel="symmetric structures (%)")

@@ -20,6 +20,7 @@ from chggen_kit.report.figure_phases import phase_figures
 from chggen_kit.report.figure_rates import success_figures
 from chggen_kit.report.page import render_page
 from chggen_kit.report.run_tables import run_content
+from chggen_kit.thermo.sources import AUTO
 from chggen_kit.workflow.records import OK
 from chggen_kit.workflow.rundir import write_atomically
 from chggen_kit.workflow.targets import refuse_existing
@@ -116,6 +117,7 @@ def write_report(
     *,
     out: Path | None = None,
     registry: Registry | None = None,
+    references: str = AUTO,
     reference: str | None = None,
     settings: EnvironmentSettings | None = None,
     progress: Progress | None = None,
@@ -126,6 +128,7 @@ def write_report(
         folder: of the benchmark or run.
         out: where `report.html` and `figures/` go; `folder` itself by default.
         registry: makes the potential whose references the phase diagrams need; without it there are none.
+        references: what the E_d were measured from (as of `chggen hull`), for phase diagrams.
         reference: compare local environments with these structures (a path, or `packaged`).
         settings: of that comparison.
         progress: told how many structures are compared.
@@ -135,7 +138,7 @@ def write_report(
     """
     content = load_content(folder)
     if registry is not None:
-        diagrams, notes = diagrams_of(content.runs, registry)
+        diagrams, notes = diagrams_of(content.runs, registry, references)
         content = replace(content, diagrams=diagrams, notes=[*content.notes, *notes])
     if reference is not None:
         content = with_environments(content, reference, settings, progress)

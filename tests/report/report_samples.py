@@ -10,6 +10,11 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "dft"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
+from dft_runs import caesium_chloride, record, rocksalt, write_run
+from workflow_toys import TOY_SETTINGS, toy_registry
+
 from chggen_kit.benchmark.tables import (
     BENCHMARK_FILE,
     CELLS,
@@ -20,12 +25,6 @@ from chggen_kit.benchmark.tables import (
     TOLERANCES_A,
     relaxed_column,
 )
-
-for folder in ("dft", "workflow"):
-    sys.path.insert(0, str(Path(__file__).parents[1] / folder))
-from dft_runs import caesium_chloride, record, rocksalt, write_run
-from workflow_toys import TOY_SETTINGS, toy_registry
-
 from chggen_kit.workflow.config import GenerateConfig, build_config
 from chggen_kit.workflow.pipeline import run_generate
 from chggen_kit.workflow.records import Record
@@ -120,8 +119,16 @@ def make_benchmark(folder: Path, *, title: str = "a & b <i>benchmark</i>") -> Pa
         rates.append(_rate("system", system, method, 0.45, None))
         rates += [_rate("system", system, method, 0.1 + 0.1 * i, None, at) for i, at in enumerate(TOLERANCES_A)]
         quantities.append(_quantity(system, method))
-    cells.append({"cell": "none", "system": SYSTEMS[0], "method": "left out", "seed": 0, "status": "skipped",
-                  "reason": "no <checkpoint> is given"})  # fmt: skip
+    cells.append(
+        {
+            "cell": "none",
+            "system": SYSTEMS[0],
+            "method": "left out",
+            "seed": 0,
+            "status": "skipped",
+            "reason": "no <checkpoint> is given",
+        }
+    )
     rates += [_rate("pooled", None, method, 0.4, None) for method in METHODS]
     rates += [_rate("n_atoms", None, method, 0.3, size) for method in METHODS for size in (2, 3)]
     STRUCTURES.write(STRUCTURES.frame(structures), folder)
@@ -130,9 +137,21 @@ def make_benchmark(folder: Path, *, title: str = "a & b <i>benchmark</i>") -> Pa
     QUANTITIES.write(QUANTITIES.frame(quantities), folder)
     DIFFERENCES.write(
         DIFFERENCES.frame(
-            [{"metric": "symmetric", "method": METHODS[0], "other": METHODS[1], "rate": 0.4, "other_rate": 0.3,
-              "difference": 0.1, "low": -0.1, "high": 0.3, "interval": "bootstrap", "excludes_zero": False}]
-        ),  # fmt: skip
+            [
+                {
+                    "metric": "symmetric",
+                    "method": METHODS[0],
+                    "other": METHODS[1],
+                    "rate": 0.4,
+                    "other_rate": 0.3,
+                    "difference": 0.1,
+                    "low": -0.1,
+                    "high": 0.3,
+                    "interval": "bootstrap",
+                    "excludes_zero": False,
+                }
+            ]
+        ),
         folder,
     )
     description = {"name": title, "spec": {"path": f"/data/{HOSTILE}"}, "notes": ["A note with <markup> & more."]}

@@ -78,9 +78,7 @@ def _visits(browser: Any, page_file: Path, **settings: Any) -> Iterator[Visit]:
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "color_scheme": "light", **settings})
     found = Visit(context.new_page())
     found.page.on("pageerror", lambda error: found.errors.append(str(error)))
-    found.page.on(
-        "console", lambda message: found.errors.append(message.text) if message.type == "error" else None
-    )
+    found.page.on("console", lambda message: found.errors.append(message.text) if message.type == "error" else None)
     found.page.on("request", lambda request: found.requests.append(request.url))
     found.page.goto(page_file.as_uri())
     yield found
