@@ -111,6 +111,7 @@ def denoise(
             record.updated(
                 generated=StructureData.of(structure),
                 outcome=reason or fitness(structure, config.min_distance_A),
+                network_calls=drawn.network_calls,
                 imposed_number=named.get("number"),
                 imposed_symbol=named.get("symbol"),
             )

@@ -72,6 +72,7 @@ class Record(BaseModel):
         outcome: `ok`, or a reason code (`non-finite`, `no-room`, `flat-cell`, `overlap`, `exploded`,
             `unsupported-element`, `out-of-memory`; `outranked` for a structure that left early because others were
             better).
+        network_calls: evaluations of the score model for the batch that it was drawn in; 0 without a score model.
         generated: the structure as drawn; for a draw that failed its last finite state.
         relaxed: the structure as relaxed; None when it was not relaxed, or its relaxation failed.
         energy: total energy of `relaxed` in eV; `initial_energy` that of `generated`.
@@ -104,6 +105,7 @@ class Record(BaseModel):
     lattice_family: str | None = None
     lattice_centring: str | None = None
     outcome: str = OK
+    network_calls: int | None = None
     generated: StructureData | None = None
     relaxed: StructureData | None = None
     initial_energy: Measured = None
