@@ -44,8 +44,8 @@ def print_plan(plan: Plan, costs: Sequence[CellCost], workers: int, console: Con
         console.print(f"Left out: {one.system}, {one.method}: {one.reason}", soft_wrap=True, markup=False)
     cpu, wall = total(costs, workers)
     console.print(
-        f"{len(plan.lanes)} runs, about {in_words(cpu)} of CPU time, {in_words(wall)} with {workers} workers. Estimates "
-        "called rough are no more than that; they are better once a run of each method is there.",
+        f"{len(plan.lanes)} runs, about {in_words(cpu)} of CPU time, {in_words(wall)} with {workers} workers. "
+        "Estimates called rough are no more than that; they are better once a run of each method is there.",
         soft_wrap=True,
         markup=False,
     )
