@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from chggen_kit.cli._drawing import read_drawing, start_options
 from chggen_kit.cli._judging import seat_judges
 from chggen_kit.cli._pipeline import FilePath, parse_whole_numbers, run_and_print, run_options, settings_of
 from chggen_kit.cli._shared import cli_state
@@ -26,6 +27,12 @@ _PLUGINS = ("backend", "sampler", "potential", "relaxer")
 @click.option("--supercell", metavar="N,N,N", help="Repetitions of the host along its axes [1,1,1].")
 @click.option("-n", "n", type=int, help="Structures drawn [8].")
 @click.option("--relax/--no-relax", default=True, show_default=True, help="Relax what was drawn.")
+@click.option(
+    "--symmetry",
+    type=click.Choice(["none", "host"]),
+    help="Symmetry that draws keep: the host's, or that of a subgroup that can hold the guests [none].",
+)
+@start_options(whole=False)
 @run_options()
 def command(
     host: Path,
@@ -40,7 +47,8 @@ def command(
     Of a disordered HOST (partial occupancies) the fully occupied sites are the host. Without --guest the partially
     occupied species are drawn, in the numbers that their occupancies add up to.
 
-    What is drawn holds the host bit for bit, in its own cell and atom order; how far relaxation moves the host is
+    What is drawn holds the host bit for bit, in its own cell and atom order (with --symmetry host, as it is exactly
+    symmetric, which moves no atom by more than 0.01 Å); how far relaxation moves the host is
     reported as its drift. A run that was interrupted goes on when the same command is given again.
     """
     from chggen_kit.errors import InputError
@@ -55,6 +63,7 @@ def command(
     if len(repetitions) != 3:
         raise InputError(f"--supercell takes three whole numbers, as in 2,1,1, not {supercell!r}.")
     settings = settings_of(values, _PLUGINS)
+    read_drawing(settings)
     filled, counts = read_host(host, given, (repetitions[0], repetitions[1], repetitions[2]))
     structure = StructureData.of(filled)
     config = build_config(

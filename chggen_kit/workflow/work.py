@@ -39,8 +39,7 @@ def draw(
             species_known=one.species_known,
         )
         outcome = reason or fitness(structure, config.min_distance_A)
-        calls = result.network_calls
-        records.append(one.record.updated(generated=generated, outcome=outcome, network_calls=calls))
+        records.append(one.record.updated(generated=generated, outcome=outcome, network_calls=result.network_calls))
     return records
 
 
