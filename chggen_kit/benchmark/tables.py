@@ -220,7 +220,9 @@ CELLS = Table(
 )
 
 MEASURED = ("cpu_seconds", "wall_seconds", "peak_memory_MB")
-"""Columns of `cells` that are measured with a clock: they, and nothing else, differ between equal runs."""
+"""Columns of `cells` that are measured with a clock."""
+MEASURED_QUANTITIES = ("cpu_seconds_per_start", "cpu_seconds_per_symmetric")
+"""Rows of `quantities` that are: these and `MEASURED`, and nothing else, differ between equal runs."""
 
 _SCOPE = (
     Column("scope", "text", "system, pooled (over systems), or n_atoms (over systems with that number of atoms)"),
@@ -230,7 +232,12 @@ _SCOPE = (
 _INTERVAL = (
     Column("low", "float", "lower end of the 95 % interval"),
     Column("high", "float", "upper end"),
-    Column("interval", "text", "kind of interval: wilson (structures), wilson-starts, bootstrap (over systems)"),
+    Column(
+        "interval",
+        "text",
+        "wilson, wilson-starts, wilson-systems (each counts as one draw), newcombe, bootstrap (over systems), "
+        "bootstrap-starts, none",
+    ),
     Column("systems", "int", "systems in it"),
 )
 
@@ -245,10 +252,11 @@ RATES = Table(
         Column(
             "metric",
             "text",
-            "symmetric, symmetric_start, hosts, relaxed, converged, stable_0, stable_30, stable_100, "
-            "symmetric_stable_100, unique, novel, unique_symmetric, matched, ...",
+            "symmetric, symmetric_start, symmetric_ladder, hosts, relaxed, converged, stable_0, stable_30, "
+            "stable_100, symmetric_stable_100, symmetric_stable_100_start, unique, unique_symmetric, novel, matched, "
+            "matched_start (docs/benchmark.md)",
         ),
-        Column("state", "text", "for the ladder: drawn or relaxed; else empty"),
+        Column("state", "text", "of symmetric_ladder: drawn or relaxed; else empty"),
         Column("tolerance_A", "float", "tolerance in Å of the space groups that are counted"),
         Column("numerator", "int", "how many"),
         Column("denominator", "int", "of how many"),

@@ -27,10 +27,11 @@ VERBS = {
     "dft-inputs": ("chggen_kit.cli.dft_inputs:command", "Write VASP inputs for the best structures of a run."),
     "train": ("chggen_kit.cli.train:command", "Train a backend."),
     "evaluate": ("chggen_kit.cli.evaluate:command", "Measure how good a backend is."),
+    "benchmark": ("chggen_kit.cli.benchmark:command", "Compare methods over systems and seeds."),
     "plugins": ("chggen_kit.cli.plugins:command", "List and explain what is installed."),
 }
 """Import string and short help of every verb; a verb's module is imported when it is called."""
-RESUMABLE = ("generate", "inpaint", "judge", "train", "evaluate")
+RESUMABLE = ("generate", "inpaint", "judge", "train", "evaluate", "benchmark")
 """Verbs that go on where they were when they are given again after an interruption."""
 
 cli = VerbGroup(

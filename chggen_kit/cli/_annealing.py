@@ -16,14 +16,17 @@ _SETTINGS = {
     "anneal_levels": "levels_A",
     "anneal_cycles": "cycles",
     "anneal_coarse_steps": "coarse_steps",
+    "anneal_displacement": "max_displacement_A",
+    "anneal_network_calls": "max_network_calls",
+    "anneal_relax_steps": "max_relax_steps",
 }
 
 
 def anneal_options() -> Callable[[AnyFunction], AnyFunction]:
     """What `--workflow anneal` does, and how much of it."""
     return stack(
-        click.option("--neighbours", type=int, help="anneal: symmetric structures that each one is projected on [4]."),
-        click.option("--anneal-keep", type=int, help="anneal: structures that each round anneals [8]."),
+        click.option("--neighbours", type=int, help="anneal: symmetric structures that each one is projected on [6]."),
+        click.option("--anneal-keep", type=int, help="anneal: structures that each round anneals [12]."),
         click.option(
             "--anneal-levels",
             metavar="Å,Å",
@@ -33,6 +36,13 @@ def anneal_options() -> Callable[[AnyFunction], AnyFunction]:
         click.option(
             "--anneal-coarse-steps", type=int, help="anneal: relaxation steps after which the worse half leaves [20]."
         ),
+        click.option(
+            "--anneal-displacement", type=float, metavar="Å", help="anneal: how far a projection moves an atom [1.5]."
+        ),
+        click.option(
+            "--anneal-network-calls", type=int, help="anneal: no round begins after so many evaluations of the model."
+        ),
+        click.option("--anneal-relax-steps", type=int, help="anneal: no round begins after so many relaxation steps."),
     )
 
 

@@ -155,6 +155,11 @@ def run_options() -> Callable[[AnyFunction], AnyFunction]:
             "--excluded-groups", metavar="N,N", help="Space group numbers that do not count as symmetric [1,2]."
         ),
         click.option(
+            "--rattle/--no-rattle",
+            default=None,
+            help="Displace symmetric structures by 0.03 Å and relax again: saddles do not count as symmetric [no].",
+        ),
+        click.option(
             "--min-distance",
             "min_distance_A",
             type=float,

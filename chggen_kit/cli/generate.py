@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from chggen_kit.cli._annealing import anneal_options, anneal_settings
+from chggen_kit.cli._drawing import read_drawing, start_options, symmetry_of_draws
 from chggen_kit.cli._judging import seat_judges
 from chggen_kit.cli._pipeline import parse_whole_numbers, plugin_option, run_and_print, run_options, settings_of
 from chggen_kit.cli._shared import cli_state
@@ -45,6 +46,8 @@ _PLUGINS = ("backend", "sampler", "unconditional_sampler", "refiner", "potential
     type=click.Choice(["paper", "anneal"]),
     help="Take out and inpaint guests, or project on near symmetric structures and anneal those [paper].",
 )
+@symmetry_of_draws()
+@start_options(whole=True)
 @anneal_options()
 @run_options()
 @plugin_option("unconditional-sampler", "predictor-corrector", "Draws whole structures")
@@ -69,6 +72,9 @@ def command(
     from chggen_kit.workflow.pipeline import default_directory, run_generate
 
     settings = settings_of(values, _PLUGINS)
+    read_drawing(settings)
+    if settings["start_from"] is not None and formula is None and composition is None:
+        formula = settings["start_from"].structure().composition.formula.replace(" ", "")
     if sum(given is not None for given in (formula, composition, settings["chemical_system"])) != 1:
         raise InputError("Give one of FORMULA (or --composition) and --chemical-system, for example: generate ZnP2S6.")
     formula = composition if formula is None else formula

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from pymatgen.core import Element, Structure
 
-from chggen_kit.evaluation.families import family
 from chggen_kit.evaluation.rows import to_structure
 from chggen_kit.interfaces import SamplingTask, ScoreModel
 from chggen_kit.io.convert import to_batch
 from chggen_kit.io.readers import StructureRecord
+from chggen_kit.metrics.families import family
 from chggen_kit.state import CrystalBatch, Known
 
 GUESTS = ("Li", "Na", "K", "Mg", "Ca", "Zn", "Cu", "Ag", "F", "H")

@@ -25,13 +25,13 @@ from torch import Tensor
 from chggen_kit.draws import Draws, Record
 from chggen_kit.errors import InputError
 from chggen_kit.evaluation.bootstrap import Estimate, ratio
-from chggen_kit.evaluation.families import FAMILIES, family
 from chggen_kit.evaluation.pieces import pieces
 from chggen_kit.evaluation.report import Report, table
 from chggen_kit.evaluation.rows import fingerprint, to_batch
 from chggen_kit.interfaces import CrystalId, Progress, ScoreModel, Step
 from chggen_kit.interfaces.processes import Scope
 from chggen_kit.io.readers import StructureRecord
+from chggen_kit.metrics.families import FAMILIES, family
 from chggen_kit.state import FIELD_NAMES, BatchContext, CrystalBatch, Known
 from chggen_kit.workflow.plan import cut
 

@@ -62,6 +62,7 @@ class SamplingTask:
         ids: identity of each crystal; by default the template's hash and its count among equal templates.
         start_level: index into the time grid at which to start from the noised template instead of the prior.
         start_sigma_A: the same, at the level of the grid whose displacements in Å have about this standard deviation.
+        start_fraction: the same, at this fraction of the grid: near 0 the clean end, 1 the prior's level.
         symmetry: operations of each template, which has that symmetry; samples are drawn within it. None: no such wish.
     """
 
@@ -70,6 +71,7 @@ class SamplingTask:
     ids: tuple[CrystalId, ...] = ()
     start_level: int | None = None
     start_sigma_A: float | None = None
+    start_fraction: float | None = None
     symmetry: tuple[SymmetryOperations, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -84,12 +86,25 @@ class SamplingTask:
             object.__setattr__(self, "ids", tuple(ids))
         if len(self.ids) != self.templates.n_crystals:
             raise InputError(f"{len(self.ids)} ids for {self.templates.n_crystals} templates.")
-        if self.start_level is not None and self.start_sigma_A is not None:
-            raise InputError("A sampling task starts at a level of the grid or at a noise in Å, not at both.")
+        starts = (self.start_level, self.start_sigma_A, self.start_fraction)
+        if sum(start is not None for start in starts) > 1:
+            raise InputError(
+                "A sampling task starts at a level of the grid, at a noise in Å or at a fraction: one of them."
+            )
         if self.start_sigma_A is not None and not 0 < self.start_sigma_A < math.inf:
             raise InputError(
                 f"The noise that a sampling task starts from must be positive and finite, not {self.start_sigma_A} Å."
             )
+
+        if self.start_fraction is not None and not 0 < self.start_fraction <= 1:
+            raise InputError(
+                f"The fraction of the grid to start from is above 0 and at most 1, not {self.start_fraction}."
+            )
+
+    @property
+    def starts_midway(self) -> bool:
+        """Whether sampling begins from the noised templates instead of the prior."""
+        return not (self.start_level is None and self.start_sigma_A is None and self.start_fraction is None)
 
     def select(self, crystals: Sequence[int]) -> SamplingTask:
         """Task of the named crystals, which keep their ids (so their draws stay the same)."""
@@ -99,6 +114,7 @@ class SamplingTask:
             tuple(self.ids[c] for c in crystals),
             self.start_level,
             self.start_sigma_A,
+            self.start_fraction,
             None if self.symmetry is None else tuple(self.symmetry[c] for c in crystals),
         )
 

@@ -223,7 +223,12 @@ class _Run:
     def run(self, progress: Progress | None) -> SampleResult:
         clean_level = len(self.times) - 1
         first = self.task.start_level or 0
-        schedule = repaint_schedule(len(self.times), self.options.jump_length, self.options.passes, first)
+        jump, passes = self.options.jump_length, self.options.passes
+        if first:
+            # Few steps are left near the clean end: shorter jumps, and none where there is no room for any.
+            jump = min(jump, clean_level - first - 1)
+            passes = passes if jump else 1
+        schedule = repaint_schedule(len(self.times), max(jump, 1), passes, first)
         self.start(first)
         for number, (level, target) in enumerate(schedule, start=1):
             if target > level:
@@ -284,7 +289,7 @@ def run_loop(
     groups = _by_start(model, task, options)
     results = []
     for number, (level, crystals) in enumerate(groups):
-        part = replace(task.select(crystals), start_level=level, start_sigma_A=None)
+        part = replace(task.select(crystals), start_level=level, start_sigma_A=None, start_fraction=None)
         draws = Draws(seed, part.ids, part.templates.num_atoms.tolist())
         advance = None if progress is None else _Part(progress, number, len(groups))
         results.append(_Run(model, part, options, host, draws).run(advance))
@@ -294,6 +299,9 @@ def run_loop(
 def _by_start(model: ScoreModel, task: SamplingTask, options: ResolvedOptions) -> list[tuple[int | None, list[int]]]:
     """Crystals that start at the same level, which depends on each one's own cell and on nothing else of the batch."""
     everything = list(range(task.templates.n_crystals))
+    if task.start_fraction is not None:
+        steps = len(model.times(options.steps)) - 1
+        return [(min(round((1 - task.start_fraction) * steps), steps - 1), everything)]
     if task.start_sigma_A is None:
         return [(task.start_level, everything)]
     clean, times = model.encode(task.templates, task.known), tuple(model.times(options.steps))

@@ -39,7 +39,7 @@ class SequentialPlacement(Sampler):
             raise InputError(
                 f"The {self.title} sampler places atoms of known species in a known cell; the mask leaves them open."
             )
-        if task.symmetry is not None or task.start_level is not None or task.start_sigma_A is not None:
+        if task.symmetry is not None or task.starts_midway:
             raise InputError(
                 f"The {self.title} sampler places atoms afresh: it keeps no symmetry and starts from no structure. Use "
                 "predictor-corrector, or random-symmetric for symmetric crystals at random."

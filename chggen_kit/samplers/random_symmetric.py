@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from chggen_kit.interfaces.sampler import Progress, Sampler, SampleResult, Sampl
 from chggen_kit.interfaces.score_model import ScoreModel
 from chggen_kit.samplers.placement import NO_ROOM
 from chggen_kit.state import CrystalBatch
+from chggen_kit.symmetry.prior import SymmetryPrior
 from chggen_kit.symmetry.random_crystals import ABOVE_TRICLINIC, Effort, random_symmetric_crystal
 
 
@@ -34,6 +35,10 @@ class RandomSymmetricOptions(BaseModel):
         None, description="numbers of the space groups to draw from, for example [5,8,12]; null: all above P-1"
     )
     min_distance_A: float = Field(1.5, gt=0, allow_inf_nan=False, description="shortest distance of two atoms in Å")
+    prior: Literal["uniform", "chemistry"] = Field(
+        "uniform",
+        description="how groups and Wyckoff positions are chosen: alike, or as known crystals have them",
+    )
     group_draws: int = Field(10, ge=1, description="space groups drawn before a crystal is given up (no-room)")
     arrangements: int = Field(20, ge=1, description="cells and Wyckoff assignments drawn for each group")
     positions: int = Field(20, ge=1, description="draws of the free coordinates of each orbit")
@@ -42,10 +47,10 @@ class RandomSymmetricOptions(BaseModel):
 class RandomSymmetric(Sampler):
     """Draws a space group, a cell that fits it, a Wyckoff assignment and free coordinates, for each template.
 
-    The group is uniform among those that can host the template's atoms in a primitive cell. Where the cell is not
-    known it is drawn within the crystal system of the group, with the volume of the placeholder; a known cell is kept,
-    and only groups come into question whose lattice it is. Species must be known, coordinates must not. A crystal for
-    which nothing is found gets the reason `no-room`.
+    The group is uniform (see the option `prior`) among those that can host the template's atoms in a primitive cell.
+    Where the cell is not known it is drawn within the crystal system of the group, with the volume of the placeholder;
+    a known cell is kept, and only groups come into question whose lattice it is. Species must be known, coordinates
+    must not. A crystal for which nothing is found gets the reason `no-room`.
     """
 
     needs_model = False
@@ -94,6 +99,7 @@ class RandomSymmetric(Sampler):
             lattice=cell.numpy() if cell_known else None,
             groups=self.options.groups or ABOVE_TRICLINIC,
             effort=self._effort,
+            prior=SymmetryPrior.load(tuple(counts)) if self.options.prior == "chemistry" else None,
         )
         if found is None:
             return None, cell, NO_ROOM
@@ -115,7 +121,7 @@ def _check(task: SamplingTask) -> None:
             "The random-symmetric sampler draws whole crystals, and some coordinates are given. For guests in a host "
             "use random or voronoi, or draw them within the host's symmetry (chggen_kit.symmetry.guests)."
         )
-    if task.symmetry is not None or task.start_level is not None or task.start_sigma_A is not None:
+    if task.symmetry is not None or task.starts_midway:
         raise InputError(
             "The random-symmetric sampler draws its own symmetry from scratch: it can start from no given operations "
             "and from no given structure."

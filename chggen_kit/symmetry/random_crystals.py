@@ -14,6 +14,7 @@ from chggen_kit.errors import InputError
 from chggen_kit.metrics.geometry import fold
 from chggen_kit.symmetry.cells import random_cell, settings, system_of
 from chggen_kit.symmetry.operations import SymmetryOperations
+from chggen_kit.symmetry.prior import SymmetryPrior
 from chggen_kit.symmetry.spacing import is_clear, lattice_is_open, near_images
 from chggen_kit.symmetry.symmetrise import match_images
 from chggen_kit.symmetry.wyckoff import Assignment, PrimitiveGroup, assignments, can_host, primitive_group
@@ -24,6 +25,8 @@ Integers = NDArray[np.int64]
 
 ABOVE_TRICLINIC = tuple(range(3, 231))
 """Space groups above P-1."""
+_SEVERAL = 12
+"""Assignments that a prior chooses from."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ def random_symmetric_crystal(
     lattice: Array | None = None,
     groups: Sequence[int] = ABOVE_TRICLINIC,
     effort: Effort | None = None,
+    prior: SymmetryPrior | None = None,
 ) -> SymmetricCrystal | None:
     """A crystal of a random space group with random atoms on its Wyckoff positions; None when none was found.
 
@@ -101,6 +105,7 @@ def random_symmetric_crystal(
         lattice: the cell itself, rows in Å `[3, 3]`; one of `volume_A3` and `lattice` must be given.
         groups: space groups to choose from.
         effort: how hard to try, and the shortest distance.
+        prior: chooses groups and assignments by what is usual; None for the uniform choice described above.
 
     Raises:
         InputError: when neither or both of `volume_A3` and `lattice` are given, or a count is not positive.
@@ -114,9 +119,10 @@ def random_symmetric_crystal(
     if not able:
         return None
     for _ in range(effort.groups):
-        group = primitive_group(able[int(rng.integers(len(able)))])
+        number = able[int(rng.integers(len(able)))] if prior is None else prior.choose_group(able, rng)
+        group = primitive_group(number)
         for _ in range(effort.arrangements):
-            found = _arrange(counts, group, rng, volume_A3, lattice, effort)
+            found = _arrange(counts, group, rng, volume_A3, lattice, effort, prior)
             if found is not None:
                 return found
     return None
@@ -129,9 +135,14 @@ def _arrange(
     volume_A3: float | None,
     lattice: Array | None,
     effort: Effort,
+    prior: SymmetryPrior | None,
 ) -> SymmetricCrystal | None:
     """One draw of a cell, an assignment and coordinates."""
-    assignment = next(assignments(counts, group.positions, rng))
+    if prior is None:
+        assignment = next(assignments(counts, group.positions, rng))
+    else:
+        several = [next(assignments(counts, group.positions, rng)) for _ in range(_SEVERAL)]
+        assignment = prior.choose_assignment(several, group.positions, rng)
     if lattice is not None:
         choices = settings(lattice, system_of(group.number), group.basis)
         change = choices[int(rng.integers(len(choices)))]

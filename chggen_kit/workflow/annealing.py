@@ -44,12 +44,16 @@ def anneal(runner: Runner, config: GenerateConfig, parts: Parts, drawn: Sequence
     for cycle in range(config.anneal.cycles):
         before = _lowest([*drawn, *made], config)
         for number, sigma_A in enumerate(config.anneal.levels_A):
+            spent = _over_budget([*drawn, *made], config)
+            if spent:
+                _LOG.info("Annealing ends after %d rounds: %s.", cycle * len(config.anneal.levels_A) + number, spent)
+                return made
             chosen = choose([*drawn, *made], config)
             if not chosen:
                 _LOG.info("No structure above the excluded space groups is left to be annealed.")
                 return made
             round_ = cycle * len(config.anneal.levels_A) + number
-            plan = work.plan_round(chosen, round_, sigma_A)
+            plan = work.plan_round(chosen, round_, sigma_A, config)
             records = []
             pieces = cut([len(one.generated.species) if one.generated else 1 for one in plan], config.micro_batch_atoms)
             for piece, (low, high) in enumerate(pieces):
@@ -60,6 +64,18 @@ def anneal(runner: Runner, config: GenerateConfig, parts: Parts, drawn: Sequence
         if after is None or (before is not None and before - after < _FALL):
             break
     return made
+
+
+def _over_budget(records: Sequence[Record], config: GenerateConfig) -> str | None:
+    """Which limit the run has reached, if any."""
+    limits = config.anneal
+    calls = sum(one.network_calls for one in records)
+    if limits.max_network_calls is not None and calls >= limits.max_network_calls:
+        return f"{calls} evaluations of the score model, of {limits.max_network_calls}"
+    steps = sum(one.relax_steps or 0 for one in records)
+    if limits.max_relax_steps is not None and steps >= limits.max_relax_steps:
+        return f"{steps} relaxation steps, of {limits.max_relax_steps}"
+    return None
 
 
 def _projected(runner: Runner, config: GenerateConfig, drawn: Sequence[Record]) -> list[Record]:
@@ -82,7 +98,7 @@ def _settled(
         for piece, (low, high) in enumerate(pieces):
             task = partial(work.relax_coarsely, records[low:high], relaxer, config)
             coarse += runner.piece(f"{stage}-coarse{suffix}", piece, len(pieces), Record, task)
-        records = halve(coarse, config)
+        records = halve(coarse)
     result: list[Record] = []
     for piece, (low, high) in enumerate(pieces):
         task = partial(work.settle, records[low:high], relaxer, config)
@@ -90,25 +106,48 @@ def _settled(
     return result
 
 
-def halve(records: Sequence[Record], config: GenerateConfig) -> list[Record]:
-    """Mark the half of higher energy per atom as `outranked`; at least `keep` structures stay."""
-    order = [index for index, one in enumerate(records) if one.outcome == OK and one.energy_per_atom is not None]
-    order.sort(key=lambda index: (records[index].energy_per_atom or 0.0, index))
-    stay = max(config.anneal.keep, (len(order) + 1) // 2)
-    out = set(order[stay:])
+def halve(records: Sequence[Record]) -> list[Record]:
+    """Mark, of the structures of each start, the half of higher energy per atom as `outranked`.
+
+    Starts are not measured against each other: one that lies high now may be the one that anneals well.
+    """
+    by_start: dict[int, list[int]] = {}
+    for index, one in enumerate(records):
+        if one.outcome == OK and one.energy_per_atom is not None:
+            by_start.setdefault(one.start, []).append(index)
+    out: set[int] = set()
+    for members in by_start.values():
+        members.sort(key=lambda index: (records[index].energy_per_atom or 0.0, index))
+        out |= set(members[(len(members) + 1) // 2 :])
     return [one.updated(outcome="outranked") if index in out else one for index, one in enumerate(records)]
 
 
 def choose(records: Sequence[Record], config: GenerateConfig) -> list[Record]:
-    """The `keep` lowest symmetric structures, of which no two are the same."""
+    """The structures that a round anneals: `keep` of them, no two of them the same.
+
+    First the lowest symmetric structure of each start. Then, for starts without one, the lowest that was symmetric
+    until it was rattled: a saddle in one place may be a minimum in another. Then further symmetric ones by energy. (A
+    round that takes the lowest of all soon works on relatives of one structure.)
+    """
+    symmetric = [one for one in records if one.is_symmetric(config.excluded_groups) and one.energy_per_atom is not None]
+    symmetric.sort(key=lambda one: one.energy_per_atom or 0.0)
+    saddles = [one for one in records if one.outcome == OK and one.held_energy is not None and one not in symmetric]
+    saddles.sort(key=lambda one: (one.held_energy or 0.0) / len(one.generated.species if one.generated else ()))
+    best: dict[int, Record] = {}
+    for one in symmetric:
+        best.setdefault(one.start, one)
+    instead: dict[int, Record] = {}
+    for one in saddles:
+        if one.start not in best:
+            instead.setdefault(one.start, one)
+    ids = {one.id for one in best.values()}
     matcher = StructureMatcher(primitive_cell=True, scale=False)
     chosen: list[Record] = []
-    symmetric = [one for one in records if one.is_symmetric(config.excluded_groups) and one.energy_per_atom is not None]
-    for one in sorted(symmetric, key=lambda record: record.energy_per_atom or 0.0):
-        if not any(_same(one, other, matcher) for other in chosen):
-            chosen.append(one)
+    for one in [*best.values(), *instead.values(), *(one for one in symmetric if one.id not in ids)]:
         if len(chosen) == config.anneal.keep:
             break
+        if not any(_same(one, other, matcher) for other in chosen):
+            chosen.append(one)
     return chosen
 
 

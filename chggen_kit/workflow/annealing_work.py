@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import torch
 from pymatgen.core import Structure
 
-from chggen_kit.draws import Draws
 from chggen_kit.errors import InputError
 from chggen_kit.interfaces import Progress, Relaxer, Sampler, SamplingTask, ScoreModel
 from chggen_kit.interfaces.sampler import CrystalId
-from chggen_kit.io.convert import to_batch, to_structures, with_coordinates
+from chggen_kit.io.convert import to_batch, to_structures
 from chggen_kit.metrics.symmetry import SymmetryFailure, space_group
 from chggen_kit.state import Known
 from chggen_kit.symmetry import SymmetryOperations, find_operations
 from chggen_kit.symmetry.options import ProjectionOptions
 from chggen_kit.symmetry.projection import nearest_symmetric
 from chggen_kit.workflow.config import GenerateConfig
+from chggen_kit.workflow.rattling import rattle
 from chggen_kit.workflow.records import OK, Record, StructureData
-from chggen_kit.workflow.work import find_space_groups, fitness, generated_of, relaxed_record
+from chggen_kit.workflow.work import fitness, generated_of, relaxed_record
 
+NO_OPERATIONS = "no-operations"
 _HELD_SYMPREC_A, _HELD_ANGLE_DEG = 0.02, 2.0
 """Within these a structure that was projected, or drawn within a symmetry, has its group."""
-_TIGHT_SYMPREC_A = 0.01
 
 
 def project(records: Sequence[Record], config: GenerateConfig, progress: Progress | None) -> list[Record]:
@@ -66,12 +64,11 @@ def project(records: Sequence[Record], config: GenerateConfig, progress: Progres
     return result
 
 
-def plan_round(chosen: Sequence[Record], round_: int, sigma_A: float) -> list[Record]:
-    """Records to be drawn in one round: exactly symmetric templates of the `chosen` structures."""
+def plan_round(chosen: Sequence[Record], round_: int, sigma_A: float, config: GenerateConfig) -> list[Record]:
+    """Records to be drawn in one round, from the `chosen` structures: those that lost their symmetry as they had it."""
     plan = []
     for index, record in enumerate(chosen):
-        if record.relaxed is None:
-            raise InputError(f"The structure {record.id} was never relaxed, so it cannot be annealed.")
+        template = record.relaxed if record.is_symmetric(config.excluded_groups) else record.generated
         plan.append(
             Record(
                 id=f"a{round_ + 1}-{index:02d}",
@@ -79,7 +76,7 @@ def plan_round(chosen: Sequence[Record], round_: int, sigma_A: float) -> list[Re
                 start=record.start,
                 copy_index=round_,
                 formula_units=record.formula_units,
-                generated=record.relaxed,
+                generated=template,
                 parent=record.id,
                 start_sigma_A=sigma_A,
             )
@@ -90,30 +87,41 @@ def plan_round(chosen: Sequence[Record], round_: int, sigma_A: float) -> list[Re
 def denoise(
     plan: Sequence[Record], sampler: Sampler, model: ScoreModel, config: GenerateConfig, progress: Progress | None
 ) -> list[Record]:
-    """Noise the templates within their symmetry, and denoise them there."""
-    held = [find_operations(generated_of(record), config.symprec_A, config.angle_tolerance_deg) for record in plan]
+    """Noise the templates within their symmetry, and denoise them there.
+
+    One whose group spglib names, with operations that do not permute its atoms, gets the outcome `no-operations`.
+    """
+    held: list[tuple[Structure, SymmetryOperations]] = []
+    able: list[int] = []
+    result = [record.updated(outcome=NO_OPERATIONS) for record in plan]
+    for index, record in enumerate(plan):
+        try:
+            held.append(find_operations(generated_of(record), config.symprec_A, config.angle_tolerance_deg))
+        except InputError:
+            continue
+        able.append(index)
+    if not able:
+        return result
     templates = to_batch([exact for exact, _ in held])
     task = SamplingTask(
         templates,
         Known.coordinates_only(templates),
-        ids=tuple(CrystalId(record.id, 0) for record in plan),
+        ids=tuple(CrystalId(plan[index].id, 0) for index in able),
         start_sigma_A=plan[0].start_sigma_A,
         symmetry=tuple(group for _, group in held),
     )
     drawn = sampler.sample(model, task, seed=config.seed, progress=progress)
-    result = []
-    for record, structure, reason, (exact, _) in zip(
-        plan, to_structures(drawn.crystals), drawn.reasons, held, strict=True
+    for index, structure, reason, (exact, _) in zip(
+        able, to_structures(drawn.crystals), drawn.reasons, held, strict=True
     ):
         group = space_group(exact, _HELD_SYMPREC_A, _HELD_ANGLE_DEG)
         named = {} if isinstance(group, SymmetryFailure) else {"number": group.number, "symbol": group.symbol}
-        result.append(
-            record.updated(
-                generated=StructureData.of(structure),
-                outcome=reason or fitness(structure, config.min_distance_A),
-                imposed_number=named.get("number"),
-                imposed_symbol=named.get("symbol"),
-            )
+        result[index] = plan[index].updated(
+            generated=StructureData.of(structure),
+            outcome=reason or fitness(structure, config.min_distance_A),
+            network_calls=drawn.network_calls,
+            imposed_number=named.get("number"),
+            imposed_symbol=named.get("symbol"),
         )
     return result
 
@@ -130,19 +138,7 @@ def settle(
 ) -> list[Record]:
     """Relax within the symmetry, rattle, relax without constraint, and find the space groups."""
     held = _relax_held(records, relaxer, config, config.max_steps, progress)
-    chosen = [index for index, record in enumerate(held) if record.outcome == OK and record.relaxed is not None]
-    rattled = [_rattled(held[index], config) for index in chosen]
-    result = list(held)
-    free = relaxer.relax(rattled, fmax=config.fmax, max_steps=config.max_steps, progress=progress) if rattled else []
-    for index, relaxation in zip(chosen, free, strict=True):
-        before = held[index]
-        after = relaxed_record(before, generated_of(before), relaxation)
-        result[index] = after.updated(
-            initial_energy=before.initial_energy,
-            held_energy=before.energy,
-            relax_steps=(before.relax_steps or 0) + relaxation.steps,
-        )
-    return [_with_tight_group(record) for record in find_space_groups(result, config)]
+    return rattle(held, relaxer, config, progress)
 
 
 def _relax_held(
@@ -177,22 +173,3 @@ def _relax_held(
             )
         result[index] = after
     return result
-
-
-def _rattled(record: Record, config: GenerateConfig) -> Structure:
-    """The relaxed structure with every atom displaced, by numbers that depend on the seed and on who it is alone."""
-    if record.relaxed is None:
-        raise InputError(f"The structure {record.id} was never relaxed.")
-    structure = record.relaxed.structure()
-    draws = Draws(config.seed, [CrystalId(record.id, 0)], [len(structure)])
-    like = torch.zeros(len(structure), 3, dtype=torch.float64)
-    moves = config.anneal.rattle_A * draws.at(0, 0, "frac_coords", "atom").normal("rattle", like).numpy()
-    cell = structure.lattice.matrix
-    return with_coordinates(structure, structure.frac_coords + moves @ np.linalg.inv(cell), cell)
-
-
-def _with_tight_group(record: Record) -> Record:
-    if record.outcome != OK or record.relaxed is None:
-        return record
-    group = space_group(record.relaxed.structure(), _TIGHT_SYMPREC_A, 1.0)
-    return record if isinstance(group, SymmetryFailure) else record.updated(tight_spacegroup_number=group.number)

@@ -124,6 +124,11 @@ def choose_lattice(config: GenerateConfig, parts: Parts) -> LatticeSource:
         InputError: when they cannot, and were asked to.
     """
     sampler, model = parts.unconditional_sampler, parts.model
+    if config.start_from is not None:
+        if config.lattice == "search":
+            raise InputError("Cells cannot be searched for a structure that is given: it has one.")
+        if config.lattice is None:
+            return "given"
     if sampler is not None and not sampler.needs_model:
         draws_cells = sampler.draws_cells
     else:

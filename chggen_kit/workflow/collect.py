@@ -45,6 +45,7 @@ def row_values(record: Record, hosts: Mapping[str, HostRecord]) -> dict[str, Any
         "structure_id": record.id,
         "stage": record.stage,
         "outcome": record.outcome,
+        "network_calls": record.network_calls,
         "start": record.start,
         "copy_index": record.copy_index,
         "formula_units": record.formula_units,

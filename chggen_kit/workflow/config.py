@@ -14,10 +14,12 @@ from chggen_kit.errors import InputError, unknown_name
 from chggen_kit.plugins import Registry
 from chggen_kit.relaxers.policies import RelaxPolicy
 from chggen_kit.workflow.records import LatticeSource, StructureData
+from chggen_kit.workflow.start_level import StartLevel
 
 AnyConfig = TypeVar("AnyConfig", bound="RelaxationSettings")
 _KINDS = {"backend": "score-model", "potential": "potential"}
 """Settings whose default plug-in is the registry's: the core names no backend and no potential."""
+SymmetryMode = Literal["none", "host", "wyckoff", "given"]
 _OF_THE_RANKING = ("references", "references_frame", "exclude_composition")
 """Settings on which no structure and no energy depends."""
 
@@ -100,7 +102,15 @@ class RunConfig(PolicySettings):
         backend: the score model.
         checkpoint: weights of the score model; None for its own.
         sampler: draws the guests.
+        symmetry: what symmetry is imposed while atoms are drawn. `none`: none. `host`: guests are drawn within the
+            symmetry of their host, or of a subgroup of it. `wyckoff`: so are guests, and whole structures within random
+            space groups that can hold the composition. `given`: whole structures within that of `start_from`.
+        start_from: a structure of the same composition: draws start from it at `start_level`, or keep its symmetry.
+        start_level: noise at which draws start from `start_from`; None to start from nothing.
         excluded_groups: space groups that do not count as symmetric.
+        rattle: whether symmetric structures are displaced at random and relaxed once more, without constraint, so that
+            saddles held by symmetry do not count (the workflow `anneal` does so in any case).
+        rattle_A: standard deviation in Å of these displacements.
         min_distance_A: a generated structure with a shorter distance (periodic images of an atom included) is not
             relaxed: its outcome is `overlap`.
         micro_batch_atoms: atoms drawn and relaxed together; part of the result, because sums of floating point
@@ -119,7 +129,12 @@ class RunConfig(PolicySettings):
     backend: PluginChoice
     checkpoint: Path | None = None
     sampler: PluginChoice = PluginChoice(name="repaint")
+    symmetry: SymmetryMode = "none"
+    start_from: StructureData | None = None
+    start_level: StartLevel | None = None
     excluded_groups: tuple[int, ...] = (1, 2)
+    rattle: bool = False
+    rattle_A: float = Field(default=0.03, gt=0, allow_inf_nan=False)
     min_distance_A: float = Field(default=0.7, ge=0, allow_inf_nan=False)
     micro_batch_atoms: int = Field(default=128, ge=1)
     references: str = Field(default="auto", min_length=1)
@@ -127,6 +142,20 @@ class RunConfig(PolicySettings):
     exclude_composition: bool = False
     threads: int | None = Field(default=None, ge=1)
     null_rates: int = Field(default=50, ge=0)
+
+    @model_validator(mode="after")
+    def _something_to_start_from(self) -> RunConfig:
+        if self.start_level is not None and self.start_from is None:
+            raise ValueError("a start level needs a structure to start from")
+        if self.symmetry == "given" and self.start_from is None:
+            raise ValueError("the symmetry `given` is that of the structure to start from, and there is none")
+        if self.start_from is not None and self.start_level is None and self.symmetry != "given":
+            raise ValueError(
+                "a structure to start from was given, but neither a level to start at nor its symmetry is asked for"
+            )
+        if self.start_from is not None and self.symmetry == "wyckoff":
+            raise ValueError("random space groups cannot be had from a structure to start from")
+        return self
 
     @field_validator("excluded_groups")
     @classmethod
@@ -147,23 +176,26 @@ class AnnealSettings(BaseModel):
     Attributes:
         neighbours: symmetric structures that each structure is projected onto, of different space groups.
         max_displacement_A: largest displacement of an atom in Å by a projection.
-        keep: structures that each round anneals: the lowest in energy that are symmetric and distinct.
+        keep: structures that each round anneals at most, distinct ones: the best of each start first.
         levels_A: noise in Å from which the rounds of one cycle denoise.
         cycles: cycles at most; they end earlier when one does not lower the energy.
-        coarse_steps: relaxation steps after which the worse half leaves; 0 lets all go on.
-        rattle_A: standard deviation in Å of the displacements before the last, unconstrained relaxation.
+        coarse_steps: relaxation steps after which the worse half of each start's structures leaves; 0 lets all go on.
+        max_network_calls: no round begins once the structures of the run have taken so many evaluations of the score
+            model (each counts those that it took part in); None for no limit.
+        max_relax_steps: the same for steps of relaxation.
         sampler: denoises; it needs a score model, whatever drew the structures.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    neighbours: int = Field(default=4, ge=1)
-    max_displacement_A: float = Field(default=1.0, gt=0, le=2, allow_inf_nan=False)
-    keep: int = Field(default=8, ge=1)
+    neighbours: int = Field(default=6, ge=1)
+    max_displacement_A: float = Field(default=1.5, gt=0, le=2, allow_inf_nan=False)
+    keep: int = Field(default=12, ge=1)
     levels_A: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = (0.3, 0.5, 0.8)
     cycles: int = Field(default=1, ge=0)
     coarse_steps: int = Field(default=20, ge=0)
-    rattle_A: float = Field(default=0.03, gt=0, allow_inf_nan=False)
+    max_network_calls: int | None = Field(default=None, ge=1)
+    max_relax_steps: int | None = Field(default=None, ge=1)
     sampler: PluginChoice = PluginChoice(name="predictor-corrector")
 
 
@@ -186,6 +218,8 @@ class GenerateConfig(RunConfig):
         volume_per_atom: in Å^3; None for the kit's estimate.
         lattice: `search` draws whole structures in random cells, `generate` lets the score model draw the cells too;
             None for `generate` where it can.
+        symmetry_groups: space groups that `symmetry="wyckoff"` chooses from; empty for all above P-1.
+        symmetry_prior: how it chooses: `chemistry`, as in known crystals of the same family, or `uniform`.
         unconditional_sampler: draws whole structures.
         refiner: symmetrises the hosts.
     """
@@ -202,6 +236,8 @@ class GenerateConfig(RunConfig):
     inpaintings: int = Field(default=3, ge=0)
     volume_per_atom: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     lattice: LatticeSource | None = None
+    symmetry_groups: tuple[Annotated[int, Field(ge=1, le=230)], ...] = ()
+    symmetry_prior: Literal["chemistry", "uniform"] = "chemistry"
     unconditional_sampler: PluginChoice = PluginChoice(name="predictor-corrector")
     refiner: PluginChoice = PluginChoice(name="ladder")
 
@@ -227,6 +263,10 @@ class GenerateConfig(RunConfig):
             raise ValueError("the numbers of atoms follow from the formula; give numbers of formula units")
         if self.chemical_system and self.formula_units != (1,):
             raise ValueError("a chemical system has no formula units; give numbers of atoms")
+        if self.chemical_system and (self.symmetry in {"wyckoff", "given"} or self.start_from is not None):
+            raise ValueError("symmetry is imposed on whole structures, and draws start from one, for a formula only")
+        if self.symmetry_groups and self.symmetry != "wyckoff":
+            raise ValueError("space groups to choose from belong to the symmetry `wyckoff`")
         if self.chemical_system and self.lattice == "search":
             raise ValueError("cells are searched for a formula; a chemical system comes with generated ones")
         return self
@@ -261,6 +301,14 @@ class InpaintConfig(RunConfig):
     guest_counts: Mapping[str, int]
     n: int = Field(default=8, ge=1)
     relax: bool = True
+
+    @model_validator(mode="after")
+    def _host_symmetry(self) -> InpaintConfig:
+        if self.symmetry not in {"none", "host"}:
+            raise ValueError("guests are drawn within the symmetry of their host (`host`), or without any (`none`)")
+        if self.symmetry == "host" and self.start_from is not None:
+            raise ValueError("guests start from given places, or from orbits of the host's symmetry, not from both")
+        return self
 
     @field_validator("guest_counts")
     @classmethod

@@ -33,13 +33,15 @@ from chggen_kit.workflow.config import GenerateConfig, InpaintConfig, config_has
 from chggen_kit.workflow.formula import atom_counts, check_symbol, parse_composition, parse_elements
 from chggen_kit.workflow.guests import choose_guests
 from chggen_kit.workflow.nulls import measure, with_nulls
-from chggen_kit.workflow.plan import Draw, make_shards, plan_inpaintings, plan_starts
+from chggen_kit.workflow.plan import Draw, cut, make_shards
+from chggen_kit.workflow.rattling import is_untested, rattle
 from chggen_kit.workflow.records import HostRecord, Record, Stage
 from chggen_kit.workflow.result import RunResult
 from chggen_kit.workflow.rundir import RunDirectory, read_json, write_atomically
 from chggen_kit.workflow.runner import Runner, torch_threads
 from chggen_kit.workflow.stability import Stability, place_records, run_references
 from chggen_kit.workflow.summary import summarise
+from chggen_kit.workflow.symmetric_plan import Plan, fills_from, plan_fills, plan_whole
 from chggen_kit.workflow.volume import volume_per_atom
 
 _LOG = logging.getLogger(__name__)
@@ -108,7 +110,7 @@ def run_generate(
         "volume_per_atom": volume,
         "volume_source": source,
     }
-    starts = plan_starts(composition, config.formula_units, config.n, volume, config.seed, lattice)
+    starts = plan_whole(config, composition, volume, lattice)
 
     run = _Run(config, parts, registry, out, resolved, notes, counts)
     return _execute(run, config, parts, starts, guests, progress)
@@ -124,7 +126,7 @@ def _run_system(config: GenerateConfig, out: Path, registry: Registry, progress:
     check_elements(parts, config.chemical_system, max(sizes))
     resolved = {"guests": list(guests), "lattice": "generate"}
     notes = {"chemical_system": "-".join(config.chemical_system), "guests_chosen": "given", "lattice": "generate"}
-    starts = plan_system_starts(config.chemical_system, sizes)
+    starts = Plan(plan_system_starts(config.chemical_system, sizes))
     run = _Run(config, parts, registry, out, resolved, notes, config.chemical_system)
     return _execute(run, config, parts, starts, guests, progress)
 
@@ -133,18 +135,19 @@ def _execute(
     run: _Run,
     config: GenerateConfig,
     parts: Parts,
-    starts: Sequence[Draw],
+    starts: Plan,
     guests: Sequence[str],
     progress: Progress | None,
 ) -> RunResult:
     def body(runner: Runner) -> tuple[list[Record], list[HostRecord]]:
-        records, hosts = _unconditional(runner, config, parts, starts, guests)
-        units = {one.record.start: one.record.formula_units for one in starts}
-        fills = plan_inpaintings(hosts, config.inpaintings, units)
-        records += _inpaint(runner, config, parts, parts.sampler, fills)
+        records, hosts = _unconditional(runner, config, parts, starts.draws, guests)
+        records += starts.failed
+        units = {one.record.start: one.record.formula_units for one in starts.draws}
+        fills = plan_fills(config, hosts, units)
+        records += _inpaint(runner, config, parts, parts.sampler, fills.draws) + fills.failed
         if config.workflow == "anneal":
             records += anneal(runner, config, parts, records)
-        return records, hosts
+        return _tested(runner, config, parts, records), hosts
 
     return run.execute(body, guests, progress)
 
@@ -167,11 +170,17 @@ def run_inpaint(
     symbols = {*config.host.species, *config.guest_counts}
     check_elements(parts, symbols, len(host) + sum(config.guest_counts.values()))
     given = HostRecord(id="host", start=0, host=config.host, guest_counts=dict(config.guest_counts))
-    fills = plan_inpaintings([given], config.n, {})
+    fills = plan_fills(config, [given], {})
+    if not fills.draws:
+        raise InputError(fills.reasons[0])
+    draws = fills.draws
+    if config.start_from is not None:
+        draws = fills_from(draws, config.start_from.structure())
     notes = {"host": host.composition.formula, "guest_counts": dict(config.guest_counts)}
 
     def body(runner: Runner) -> tuple[list[Record], list[HostRecord]]:
-        return _inpaint(runner, config, parts, parts.sampler, fills), []
+        records = _inpaint(runner, config, parts, parts.sampler, draws) + fills.failed
+        return _tested(runner, config, parts, records), []
 
     return _Run(config, parts, registry, out, {}, notes, symbols).execute(body, tuple(config.guest_counts), progress)
 
@@ -199,6 +208,22 @@ def _inpaint(
     return _draw_and_relax(runner, config, parts, sampler, "inpainted", fills, lambda *_: None)
 
 
+def _tested(
+    runner: Runner, config: GenerateConfig | InpaintConfig, parts: Parts, records: Sequence[Record]
+) -> list[Record]:
+    """`records`, the symmetric ones rattled and relaxed again where the run asks for it."""
+    wanted = config.rattle or (isinstance(config, GenerateConfig) and config.workflow == "anneal")
+    chosen = [one for one in records if is_untested(one, config)]
+    if not wanted or not chosen or parts.relaxer is None:
+        return list(records)
+    pieces = cut([len(one.relaxed.species) if one.relaxed else 1 for one in chosen], config.micro_batch_atoms)
+    done: dict[str, Record] = {}
+    for piece, (low, high) in enumerate(pieces):
+        task = partial(rattle, chosen[low:high], parts.relaxer, config)
+        done |= {one.id: one for one in runner.piece("rattle", piece, len(pieces), Record, task)}
+    return [done.get(one.id, one) for one in records]
+
+
 def _draw_and_relax(
     runner: Runner,
     config: GenerateConfig | InpaintConfig,
@@ -209,7 +234,9 @@ def _draw_and_relax(
     then: Callable[[int, int, Sequence[Record]], None],
 ) -> list[Record]:
     """Shard after shard: draw, relax, find space groups; `then` looks at what came of each shard."""
-    shards = make_shards(draws, config.micro_batch_atoms)
+    # In a composition's run it is whole structures that start from a given one.
+    start = config.start_level if isinstance(config, InpaintConfig) or stage == "unconditional" else None
+    shards = make_shards(draws, config.micro_batch_atoms, start)
     result: list[Record] = []
     for number, shard in enumerate(shards):
         records = runner.piece(

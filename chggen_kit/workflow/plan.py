@@ -12,9 +12,11 @@ from pymatgen.core import Composition, Lattice, Structure
 from chggen_kit.interfaces import SamplingTask
 from chggen_kit.io.convert import to_batch
 from chggen_kit.state import Known
+from chggen_kit.symmetry import SymmetryOperations
 from chggen_kit.workflow.formula import atom_counts, formula_units
 from chggen_kit.workflow.lattices import lattice_for_start
 from chggen_kit.workflow.records import HostRecord, LatticeSource, Record, StructureData
+from chggen_kit.workflow.start_level import StartLevel
 
 
 @dataclass(frozen=True)
@@ -23,15 +25,18 @@ class Draw:
 
     Attributes:
         record: who it is; everything else about it is still unknown.
-        template: cell and species, the given atoms first; coordinates of the others are placeholders.
+        template: cell and species, the given atoms first; coordinates of the others are placeholders, unless the draw
+            starts from them or is held within a symmetry that they have.
         lattice_known: whether the cell is given; else it is a placeholder.
         species_known: whether the species of the atoms that are not given are; else they are placeholders.
+        operations: symmetry of the template that is kept; None for none.
     """
 
     record: Record
     template: Structure
     lattice_known: bool = True
     species_known: bool = True
+    operations: SymmetryOperations | None = None
 
 
 @dataclass(frozen=True)
@@ -144,8 +149,11 @@ def cut(sizes: Sequence[int], most: int) -> list[tuple[int, int]]:
     return [*ranges, (low, len(sizes))] if sizes else []
 
 
-def make_shards(draws: Sequence[Draw], micro_batch_atoms: int) -> list[Shard]:
-    """Cut a plan into pieces of at most `micro_batch_atoms` atoms (a larger crystal is a piece of its own)."""
+def make_shards(draws: Sequence[Draw], micro_batch_atoms: int, start: StartLevel | None = None) -> list[Shard]:
+    """Cut a plan into pieces of at most `micro_batch_atoms` atoms (a larger crystal is a piece of its own).
+
+    With `start` every draw starts from its template, noised to that level.
+    """
     if not draws:
         return []
     templates = to_batch([draw.template for draw in draws])
@@ -155,7 +163,16 @@ def make_shards(draws: Sequence[Draw], micro_batch_atoms: int) -> list[Shard]:
         given[offset : offset + draw.record.host_atoms] = True
         species_known[offset + draw.record.host_atoms : offset + len(draw.template)] = draw.species_known
     lattice_known = torch.tensor([draw.lattice_known for draw in draws])
-    task = SamplingTask(templates, Known(given, species_known, lattice_known))
+    symmetry = None
+    if any(draw.operations is not None for draw in draws):
+        symmetry = tuple(draw.operations or SymmetryOperations.identity(len(draw.template)) for draw in draws)
+    task = SamplingTask(
+        templates,
+        Known(given, species_known, lattice_known),
+        start_sigma_A=None if start is None else start.sigma_A,
+        start_fraction=None if start is None else start.fraction,
+        symmetry=symmetry,
+    )
     return [
         Shard(f"{number:04d}", tuple(draws[low:high]), task.select(range(low, high)))
         for number, (low, high) in enumerate(cut(templates.num_atoms.tolist(), micro_batch_atoms))

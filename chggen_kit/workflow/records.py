@@ -11,8 +11,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pymatgen.core import Lattice, Structure
 
 Stage = Literal["unconditional", "inpainted", "projected", "annealed"]
-LatticeSource = Literal["search", "generate"]
-"""Where the cell of an unconditional structure comes from: a random one was given, or the score model drew it."""
+LatticeSource = Literal["search", "generate", "given"]
+"""Where the cell of an unconditional structure comes from: a random one was given, the score model drew it, or the user
+gave it."""
 
 OK = "ok"
 """Outcome of a structure that came through; every other outcome is a reason code."""
@@ -72,6 +73,7 @@ class Record(BaseModel):
         outcome: `ok`, or a reason code (`non-finite`, `no-room`, `flat-cell`, `overlap`, `exploded`,
             `unsupported-element`, `out-of-memory`; `outranked` for a structure that left early because others were
             better).
+        network_calls: evaluations of the score model that the structure took part in.
         generated: the structure as drawn; for a draw that failed its last finite state.
         relaxed: the structure as relaxed; None when it was not relaxed, or its relaxation failed.
         energy: total energy of `relaxed` in eV; `initial_energy` that of `generated`.
@@ -104,6 +106,7 @@ class Record(BaseModel):
     lattice_family: str | None = None
     lattice_centring: str | None = None
     outcome: str = OK
+    network_calls: int = 0
     generated: StructureData | None = None
     relaxed: StructureData | None = None
     initial_energy: Measured = None

@@ -125,7 +125,8 @@ def summarise(
         },
     }
     if not hosts and by_stage["inpainted"]:
-        summary["inpainted"] = _stage(by_stage["inpainted"], excluded)
+        part = _settled if config.rattle else _stage
+        summary["inpainted"] = part(by_stage["inpainted"], excluded)
     else:
         starts = len(by_stage["unconditional"])
         usable = sum(host.host is not None for host in hosts)
@@ -139,11 +140,11 @@ def summarise(
         for stage in ("projected", "annealed"):
             if by_stage[stage]:
                 summary[stage] = _settled(by_stage[stage], excluded)
-        if by_stage["projected"]:
+        if by_stage["projected"] or config.rattle:
             summary["symmetric_yield"] = _yield(records, starts, excluded)
-        elif not guests:
+        if not by_stage["projected"] and not guests:
             summary["note"] = NO_GUESTS
-        elif not usable:
+        elif not by_stage["projected"] and not usable:
             summary["note"] = NO_HOST
     stability = stability or Stability()
     if stability.about:

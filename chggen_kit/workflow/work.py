@@ -39,7 +39,7 @@ def draw(
             species_known=one.species_known,
         )
         outcome = reason or fitness(structure, config.min_distance_A)
-        records.append(one.record.updated(generated=generated, outcome=outcome))
+        records.append(one.record.updated(generated=generated, outcome=outcome, network_calls=result.network_calls))
     return records
 
 

@@ -13,8 +13,10 @@ from chggen_kit.errors import InputError
 from chggen_kit.interfaces import SamplingTask
 from chggen_kit.io.convert import to_batch, to_structures
 from chggen_kit.plugins import get_registry
+from chggen_kit.relaxers.policies import RelaxPolicy, relax_by_policy
 from chggen_kit.state import Known
 from chggen_kit.symmetry import find_operations
+from chggen_kit.testing.pair_potential import PairPotential
 from chggen_mattergen.model import load
 from chggen_mattergen.options import MatterGenOptions
 
@@ -38,6 +40,9 @@ def test_every_sample_has_the_group(tmp_path: Path, species_known: bool) -> None
     assert result.reasons == (None, None)
     for sample in to_structures(result.crystals):
         assert group.residual_A(sample) < 1e-4
+        relaxer = get_registry().create_relaxer("fire", {}, potential=PairPotential())
+        (ended,) = relax_by_policy(relaxer, [sample], RelaxPolicy(name="keep-symmetry"), max_steps=6)
+        assert group.residual_A(ended.structure) < 0.01
         numbers = torch.tensor([site.specie.Z for site in sample])
         assert torch.equal(numbers[torch.from_numpy(group.permutations)], numbers.expand(group.n_ops, -1))
 

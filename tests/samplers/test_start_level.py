@@ -79,10 +79,30 @@ def test_every_crystal_starts_at_its_own_level() -> None:
 def test_starts_that_contradict_are_refused() -> None:
     batch = _batch(1)
     known = Known.coordinates_only(batch)
-    with pytest.raises(InputError, match="not at both"):
+    with pytest.raises(InputError, match="one of them"):
         SamplingTask(batch, known, start_level=3, start_sigma_A=0.4)
     for wrong in (0.0, math.inf, math.nan):
         with pytest.raises(InputError, match="must be positive"):
             SamplingTask(batch, known, start_sigma_A=wrong)
     with pytest.raises(InputError, match="places atoms afresh"):
         get_registry().create_sampler("random", {}).sample(None, SamplingTask(batch, known, start_sigma_A=0.3), seed=0)
+
+
+def test_a_fraction_of_the_grid() -> None:
+    """The whole of it is a start from the noised template at the prior's level; little of it costs few calls."""
+    means = torch.tensor([[[0.5, 0.5, 0.5]], [[0.0, 0.5, 0.5]]])
+    model = WrappedGaussianMixture(torch.tensor([0.5, 0.5]), means, torch.full((2,), 0.2), sigma_min=0.02)
+    batch = _batch(3)
+    known = Known.coordinates_only(batch)
+    sampler = build(SamplerOptions(steps=40, corrector_steps=0))
+    calls = {
+        fraction: sampler.sample(model, SamplingTask(batch, known, start_fraction=fraction), seed=1).network_calls
+        for fraction in (1.0, 0.5, 0.25, 1e-6)
+    }
+    assert calls == {1.0: 40, 0.5: 20, 0.25: 10, 1e-6: 1}
+    assert SamplingTask(batch, known, start_fraction=0.5).select([1]).start_fraction == 0.5
+    for wrong in (0.0, 1.5):
+        with pytest.raises(InputError, match="above 0 and at most 1"):
+            SamplingTask(batch, known, start_fraction=wrong)
+    with pytest.raises(InputError, match="one of them"):
+        SamplingTask(batch, known, start_fraction=0.5, start_sigma_A=0.4)

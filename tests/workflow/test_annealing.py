@@ -12,6 +12,7 @@ from workflow_toys import TOY_SETTINGS, toy_registry
 
 from chggen_kit.errors import InputError
 from chggen_kit.metrics.symmetry import SpaceGroup, space_group
+from chggen_kit.workflow import annealing_work as work
 from chggen_kit.workflow.annealing import choose, halve
 from chggen_kit.workflow.config import GenerateConfig, build_config
 from chggen_kit.workflow.pipeline import run_generate
@@ -119,22 +120,61 @@ def _record(number: int, structure: Structure, energy_per_atom: float, group: in
     )
 
 
-def test_rounds_take_the_lowest_distinct_symmetric_structures() -> None:
+def test_rounds_take_the_best_of_each_start_then_saddles_then_the_rest() -> None:
     rocksalt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     caesium = Structure.from_spacegroup("Pm-3m", Lattice.cubic(3.4), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    config = _config()
+    blende = Structure.from_spacegroup("F-43m", Lattice.cubic(6.1), ["Na", "Cl"], [[0, 0, 0], [0.25, 0.25, 0.25]])
+    saddle = _record(4, rocksalt, -3.1, group=1).updated(held_energy=-24.0, generated=StructureData.of(rocksalt))
     records = [
         _record(0, rocksalt, -3.0),
         _record(1, rocksalt.get_primitive_structure(), -3.001),
+        _record(1, blende, -2.95).updated(id="p0001-1"),
         _record(2, caesium, -2.9),
         _record(3, caesium, -3.2, group=1),
+        saddle,
+        saddle.updated(start=1, id="p0001-2"),
     ]
-    assert [one.id for one in choose(records, config)] == ["p0001-0", "p0002-0"]
+    # Start 0 has nothing that start 1 has not; start 3 was never symmetric; start 1 has better than a saddle.
+    keep = {**SETTINGS["anneal"], "keep": 9}  # type: ignore[dict-item]
+    assert [one.id for one in choose(records, _config(anneal=keep))] == ["p0001-0", "p0002-0", "p0004-0", "p0001-1"]
+    assert [one.id for one in choose(records, _config())] == ["p0001-0", "p0002-0"]
 
 
-def test_the_worse_half_leaves_but_never_fewer_than_a_round_needs() -> None:
+def test_the_worse_half_of_each_start_leaves() -> None:
     rocksalt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    records = [_record(number, rocksalt, -number / 10) for number in range(6)]
-    outcomes = [one.outcome for one in halve(records, _config())]
-    assert outcomes == ["outranked"] * 3 + ["ok"] * 3
-    assert [one.outcome for one in halve(records[:2], _config())] == ["ok", "ok"]
+    one_start = [_record(0, rocksalt, -number / 10) for number in range(5)]
+    another = [_record(1, rocksalt, 1.0)]
+    assert [one.outcome for one in halve([*one_start, *another])] == ["outranked"] * 2 + ["ok"] * 4
+
+
+def test_a_budget_ends_the_rounds(run: RunResult, tmp_path: Path) -> None:
+    spent = sum(record.network_calls for record in run.records if record.stage == "unconditional")
+    assert spent == 4 * 8 * 2 - 4  # 8 descents of one pass and a corrector call after each but the last
+    settings = {**SETTINGS["anneal"], "max_network_calls": spent + 1}  # type: ignore[dict-item]
+    limited = run_generate(_config(anneal=settings), tmp_path / "calls", registry=toy_registry())
+    assert {record.start_sigma_A for record in _of(limited, "annealed")} == {0.3}
+    settings = {**SETTINGS["anneal"], "max_relax_steps": 1}  # type: ignore[dict-item]
+    none = run_generate(_config(anneal=settings), tmp_path / "steps", registry=toy_registry())
+    assert not _of(none, "annealed")
+
+
+def test_a_structure_whose_operations_do_not_permute_its_atoms_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tolerances that join atoms give a group whose operations map two atoms onto one."""
+    rocksalt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    good, bad = (_record(number, rocksalt, -3.0) for number in range(2))
+    config = _config()
+    registry = toy_registry()
+    sampler = registry.create_sampler("predictor-corrector", {"steps": 8})
+    plan = work.plan_round([good, bad], 0, 0.3, config)
+    real = work.find_operations
+    broken = plan[1].updated(generated=StructureData.of(Structure(rocksalt.lattice, ["Na"], [[0.1, 0.2, 0.3]])))
+
+    def refuse(structure: Structure, *tolerances: float) -> object:
+        if len(structure) == 1:
+            raise InputError("no permutation")
+        return real(structure, *tolerances)
+
+    monkeypatch.setattr(work, "find_operations", refuse)
+    drawn = work.denoise([plan[0], broken], sampler, registry.create_score_model("sites", {}), config, None)
+    assert [one.outcome == "no-operations" for one in drawn] == [False, True]
+    assert drawn[0].network_calls > 0

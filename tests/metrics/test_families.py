@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pymatgen.core import Composition
 
-from chggen_kit.evaluation.families import FAMILIES, family
+from chggen_kit.metrics.families import FAMILIES, family
 
 
 @pytest.mark.parametrize(
