@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chggen_kit.benchmark.tables import BENCHMARK_FILE, CELLS, DIFFERENCES, QUANTITIES, RATES, STRUCTURES
 from chggen_kit.errors import InputError
@@ -34,7 +34,7 @@ def benchmark_content(folder: Path) -> ReportContent:
     structures, cells = STRUCTURES.read(folder), CELLS.read(folder)
     paths = _run_paths(folder, cells)
     return ReportContent(
-        title=_title(folder, configuration),
+        title=str(configuration.get("name") or folder.resolve().name),
         kind="benchmark",
         source=folder,
         structures=structures,
@@ -45,7 +45,8 @@ def benchmark_content(folder: Path) -> ReportContent:
         crystals=_crystals(structures, paths),
         runs=list(dict.fromkeys(paths.values())),
         configuration=configuration,
-        notes=[*_stored_notes(configuration), *_failures(cells)],
+        notes=_failures(cells),
+        about=str(configuration.get("about") or ""),
     )
 
 
@@ -63,17 +64,6 @@ def _run_paths(folder: Path, cells: pd.DataFrame) -> dict[str, Path]:
     rows = cells[["cell", "path"]].dropna().itertuples(index=False, name=None)
     paths = {cell: folder / path for cell, path in rows}
     return {cell: path for cell, path in paths.items() if (path / "results.db").is_file()}
-
-
-def _title(folder: Path, configuration: Mapping[str, Any]) -> str:
-    spec = configuration.get("spec")
-    named = configuration.get("name") or (spec.get("name") if isinstance(spec, Mapping) else None)
-    return str(named or folder.resolve().name)
-
-
-def _stored_notes(configuration: Mapping[str, Any]) -> list[str]:
-    notes = configuration.get("notes", [])
-    return [notes] if isinstance(notes, str) else [str(one) for one in notes]
 
 
 def _failures(cells: pd.DataFrame) -> list[str]:

@@ -52,6 +52,7 @@ class ReportContent:
         diagrams: phase diagrams with the structures placed in them.
         environments: local environments compared with those of references, where that was asked for.
         reference_name: what these references are.
+        about: what it is of, in a sentence.
         cost_unit: what `cells` tells of the cost.
     """
 
@@ -70,4 +71,5 @@ class ReportContent:
     diagrams: Sequence[Diagram] = ()
     environments: EnvironmentComparison | None = None
     reference_name: str = ""
+    about: str = ""
     cost_unit: str = "CPU seconds"

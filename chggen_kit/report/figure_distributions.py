@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BINS = 24
+MOST_OVERLAID = 3
+"""Histograms over each other; of more methods each has a row of its own."""
 _KEPT = (0.02, 0.98)
 """Quantiles between which the axis lies: a few exploded structures would squeeze all others into one bin."""
 
@@ -78,37 +81,58 @@ def _histogram(rows: pd.DataFrame, quantity: _Quantity) -> FigureSpec:
     edges = _edges(np.concatenate(list(values.values())))
     outside = sum(int(((one < edges[0]) | (one > edges[-1])).sum()) for one in values.values())
 
+    overlaid = len(methods) <= MOST_OVERLAID
+
     def draw(figure: Any) -> None:  # noqa: ANN401  matplotlib's
         axes = figure.add_subplot()
-        for number, method in enumerate(methods):
-            mine = values[method]
-            weights = np.full(len(mine), 100 / len(mine))
-            axes.hist(
-                mine, edges, weights=weights, histtype="stepfilled", color=colour(number), alpha=0.25, linewidth=0
-            )
-            axes.hist(
-                mine, edges, weights=weights, histtype="step", color=colour(number), linewidth=1.6, label=plain(method)
-            )
-            median = float(np.median(mine))
-            if edges[0] <= median <= edges[-1]:
-                axes.axvline(median, color=colour(number), linestyle="--", linewidth=1.2)
+        (_overlay if overlaid else _rows)(axes, values, edges)
         if edges[0] < 0 < edges[-1]:
             axes.axvline(0.0, color=ink(), linewidth=0.8)
-        axes.set(xlabel=quantity.label, ylabel="structures (%)", xlim=(edges[0], edges[-1]))
-        figure.legend(loc="outside upper center", ncols=min(3, len(methods)), fontsize=9)
+        axes.set(xlabel=quantity.label, xlim=(edges[0], edges[-1]))
+        if overlaid:
+            figure.legend(loc="outside upper center", ncols=min(3, len(methods)), fontsize=9)
 
     medians = "; ".join(
         f"{method}: median {np.median(one):.3f} {quantity.unit} of {len(one)}" for method, one in values.items()
     )
-    left_out = f" {outside} outliers lie outside the axis." if outside else ""
+    left_out = f" {outside} of them outside the axis." if outside else ""
     return FigureSpec(
         quantity.name,
         quantity.title,
-        f"Histogram of the {quantity.title.lower()} by method. {medians}.{left_out}",
-        quantity.caption + left_out,
+        f"{'Histogram' if overlaid else 'Box plot'} of the {quantity.title.lower()} by method. {medians}.{left_out}",
+        f"{quantity.caption} {sum(map(len, values.values()))} structures.{left_out}",
         draw,
-        (5.4, 3.6),
+        (5.4, 3.6 if overlaid else 1.1 + 0.42 * len(methods)),
     )
+
+
+def _overlay(axes: Any, values: Mapping[str, NDArray[np.float64]], edges: NDArray[np.float64]) -> None:  # noqa: ANN401  matplotlib's
+    """Histograms over each other."""
+    for number, (method, mine) in enumerate(values.items()):
+        weights = np.full(len(mine), 100 / len(mine))
+        axes.hist(mine, edges, weights=weights, histtype="stepfilled", color=colour(number), alpha=0.25, linewidth=0)
+        axes.hist(
+            mine, edges, weights=weights, histtype="step", color=colour(number), linewidth=1.6, label=plain(method)
+        )
+        median = float(np.median(mine))
+        if edges[0] <= median <= edges[-1]:
+            axes.axvline(median, color=colour(number), linestyle="--", linewidth=1.2)
+    axes.set_ylabel("structures (%)")
+
+
+def _rows(axes: Any, values: Mapping[str, NDArray[np.float64]], edges: NDArray[np.float64]) -> None:  # noqa: ANN401  matplotlib's
+    """A row for each method: every structure as a dot, quartiles as a box, the median dashed as in `_overlay`."""
+    places = np.arange(len(values))[::-1]
+    for number, (place, mine) in enumerate(zip(places, values.values(), strict=True)):
+        # Dots of equal height would cover each other; this spread is the same every time.
+        spread = 0.26 * np.sin(2.4 * np.arange(len(mine)))
+        axes.scatter(mine, place + spread, s=7, color=colour(number), alpha=0.55, linewidths=0)
+        low, median, high = np.quantile(mine, [0.25, 0.5, 0.75])
+        axes.barh(place, high - low, 0.62, left=low, color=colour(number), alpha=0.25, edgecolor=ink(), linewidth=0.8)
+        if edges[0] <= median <= edges[-1]:
+            axes.plot([median, median], [place - 0.31, place + 0.31], color=ink(), linestyle="--", linewidth=1.6)
+    axes.set_yticks(places, [plain(one) for one in values])
+    axes.grid(visible=False, axis="y")
 
 
 def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:

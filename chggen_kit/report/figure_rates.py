@@ -14,6 +14,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 METRIC = "symmetric"
+_SHOWN = (
+    (METRIC, "success", "Symmetry success rate", "Share of generated structures above the excluded space groups"),
+    (
+        "symmetric_start",
+        "yield",
+        "Symmetric yield of all starts",
+        "Share of starts with at least one structure above the excluded space groups, the same denominator for all",
+    ),
+)
+"""Metric, name of files, title and caption of each pair of bar charts."""
+MOST_BARS = 90
+MOST_BANDS = 3
+"""Methods whose intervals are drawn over the tolerance: more of them cover each other."""
 _NULL_NAME = "random structures in the same steps"
 
 
@@ -38,56 +51,53 @@ def methods_of(frame: pd.DataFrame) -> list[str]:
 def success_figures(rates: pd.DataFrame) -> list[FigureSpec]:
     """Bars by system, by number of atoms where there are several, and curves over tolerances; those that have data."""
     found = []
-    plain = plain_rates(rates)
-    # Of several rates of one name (a run at two tolerances) the usual, looser one is drawn.
-    plain = plain.sort_values("tolerance_A", ascending=False, kind="stable").drop_duplicates(
-        ["scope", "system", "n_atoms", "method", "stage"]
-    )
-    plain = plain.sort_index()
-    for scope, key, name, title, label in (
-        ("system", "system", "success-by-system", "Symmetry success rate by system", "system"),
-        ("n_atoms", "n_atoms", "success-by-size", "Symmetry success rate by size", "atoms in the cell"),
-    ):
-        rows = plain[plain["scope"] == scope]
-        groups = list(dict.fromkeys(rows[key].dropna()))
-        if not groups or (scope == "n_atoms" and len(groups) < 2):
-            continue
-        if scope == "n_atoms":
-            groups.sort()
-        found.append(_bars(rows, key, groups, name, title, label))
+    for metric, prefix, title, about in _SHOWN:
+        plain = plain_rates(rates, metric)
+        # Of several rates of one name (a run at two tolerances) the usual, looser one is drawn.
+        plain = plain.sort_values("tolerance_A", ascending=False, kind="stable").drop_duplicates(
+            ["scope", "system", "n_atoms", "method", "stage"]
+        )
+        plain = plain.sort_index()
+        for scope, name in (("system", "system"), ("n_atoms", "size")):
+            rows = plain[plain["scope"] == scope]
+            groups = list(dict.fromkeys(rows[scope].dropna()))
+            bars = len(groups) * len(methods_of(rows))
+            if not groups or (scope == "n_atoms" and len(groups) < 2) or (scope == "system" and bars > MOST_BARS):
+                continue
+            if scope == "n_atoms":
+                groups.sort()
+            found.append(_grouped(rows, scope, groups, f"{prefix}-by-{name}", f"{title} by {name}", about))
     ladder = ladder_rates(rates)
     if len(set(ladder["tolerance_A"].dropna())) > 1:
         found.append(_curves(ladder))
     return found
 
 
-def _bars(rows: pd.DataFrame, key: str, groups: Sequence[Any], name: str, title: str, label: str) -> FigureSpec:
+def _grouped(rows: pd.DataFrame, key: str, groups: Sequence[Any], name: str, title: str, about: str) -> FigureSpec:
+    """Bars; where they would be too many, points with lines between them."""
     methods = methods_of(rows)
+    label = "system" if key == "system" else "atoms in the cell"
+    crowded = len(groups) * len(methods) > MOST_BARS
 
     def draw(figure: Any) -> None:  # noqa: ANN401  matplotlib's
         axes = figure.add_subplot()
         width = 0.82 / len(methods)
         marked = False
         for number, method in enumerate(methods):
-            for place, group in enumerate(groups):
-                mine = rows[(rows["method"] == method) & (rows[key] == group)]
-                if not len(mine):
-                    continue
-                row = mine.iloc[0]
-                x = place + (number - (len(methods) - 1) / 2) * width
-                _bar(axes, x, width, number, row)
-                marked |= _null_mark(axes, x, width, row)
-        for number, method in enumerate(methods):
-            axes.bar(
-                0, 0, color=colour(number), hatch=HATCHES[number % len(HATCHES)], edgecolor=ink(), label=plain(method)
-            )
-        if marked:
-            axes.plot([], [], color=ink(), linestyle=":", linewidth=2, label=_NULL_NAME)
+            shift = (number - (len(methods) - 1) / 2) * width
+            mine = [rows[(rows["method"] == method) & (rows[key] == group)] for group in groups]
+            there = [(place + shift, one.iloc[0]) for place, one in enumerate(mine) if len(one)]
+            if crowded:
+                at, shares = [x for x, _ in there], [100 * float(row["rate"]) for _, row in there]
+                axes.plot(at, shares, color=colour(number), marker="o", markersize=4, linewidth=1.0)
+            for x, row in there:
+                _bar(axes, x, 0 if crowded else width, number, row)
+                marked |= not crowded and _null_mark(axes, x, width, row)
         axes.set_xticks(range(len(groups)), [plain(one) for one in groups], **_slanted(groups))
-        axes.set(xlabel=label, ylabel="symmetric structures (%)", ylim=(0, None))
+        axes.set(xlabel=label, ylabel="symmetric (%)", ylim=(0, None))
         axes.set_ylim(0, max(axes.get_ylim()[1], 5))
         axes.grid(visible=False, axis="x")
-        figure.legend(loc="outside upper center", ncols=min(3, len(methods) + marked), fontsize=9)
+        _legend(figure, methods, with_null=marked)
 
     lines = [
         f"{row['method']}, {label} {row[key]}: {100 * row['rate']:.0f} % of {row['denominator']}"
@@ -98,28 +108,36 @@ def _bars(rows: pd.DataFrame, key: str, groups: Sequence[Any], name: str, title:
         name,
         title,
         f"Bar chart of symmetry success rates. {'; '.join(lines[:24])}.",
-        "Share of structures above the excluded space groups, with 95 % intervals. The dotted line across a bar is the "
-        "rate of random structures in the same steps.",
+        f"{about}, with 95 % intervals."
+        + ("" if crowded else " The dotted line across a bar is the rate of random structures in the same steps."),
         draw,
         (max(5.0, min(11.0, 1.6 + 0.32 * len(groups) * len(methods))), 3.9),
     )
 
 
+def _legend(figure: Any, methods: Sequence[str], *, with_null: bool) -> None:  # noqa: ANN401  matplotlib's
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles: list[Any] = [
+        Patch(facecolor=colour(number), hatch=HATCHES[number % len(HATCHES)], edgecolor=ink(), label=plain(method))
+        for number, method in enumerate(methods)
+    ]
+    if with_null:
+        handles.append(Line2D([], [], color=ink(), linestyle=":", linewidth=2, label=_NULL_NAME))
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(3, len(handles)), fontsize=9)
+
+
 def _bar(axes: Any, x: float, width: float, number: int, row: Any) -> None:  # noqa: ANN401  matplotlib's, a row
     rate = 100 * float(row["rate"])
-    axes.bar(
-        x,
-        rate,
-        0.92 * width,
-        color=colour(number),
-        hatch=HATCHES[number % len(HATCHES)],
-        edgecolor=ink(),
-        linewidth=0.5,
-    )
+    if width:
+        look = {"color": colour(number), "hatch": HATCHES[number % len(HATCHES)], "edgecolor": ink()}
+        axes.bar(x, rate, 0.92 * width, linewidth=0.5, **look)
     low, high = _percent(row["low"]), _percent(row["high"])
     if math.isfinite(low) and math.isfinite(high):
         reach = [[max(0.0, rate - low)], [max(0.0, high - rate)]]
-        axes.errorbar(x, rate, yerr=reach, color=ink(), capsize=2.5, linewidth=1.0)
+        line = ink() if width else colour(number)
+        axes.errorbar(x, rate, yerr=reach, color=line, capsize=2.5, linewidth=1.0 if width else 0.6)
 
 
 def _null_mark(axes: Any, x: float, width: float, row: Any) -> bool:  # noqa: ANN401  matplotlib's, a row
@@ -156,6 +174,8 @@ def _curves(rows: pd.DataFrame) -> FigureSpec:
             axes.plot(
                 at, 100 * mine["rate"].to_numpy(dtype=float), marker="o", color=colour(number), label=plain(method)
             )
+            if len(methods) > MOST_BANDS:
+                continue
             low, high = (mine[end].to_numpy(dtype=float, na_value=np.nan) * 100 for end in ("low", "high"))
             axes.fill_between(at, low, high, color=colour(number), alpha=0.15, linewidth=0)
         axes.set(xscale="log", xlabel="tolerance (Å)", ylabel="symmetric structures (%)")
@@ -175,6 +195,6 @@ def _curves(rows: pd.DataFrame) -> FigureSpec:
         "success-by-tolerance",
         "Symmetry success rate by tolerance",
         f"Curves of the share of symmetric structures over the tolerance, {where}: {'; '.join(ends)}.",
-        f"Relaxed structures {where}; bands are 95 % intervals.",
+        f"Relaxed structures {where}" + ("; bands are 95 % intervals." if len(methods) <= MOST_BANDS else "."),
         draw,
     )

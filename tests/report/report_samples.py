@@ -154,7 +154,7 @@ def make_benchmark(folder: Path, *, title: str = "a & b <i>benchmark</i>") -> Pa
         ),
         folder,
     )
-    description = {"name": title, "spec": {"path": f"/data/{HOSTILE}"}, "notes": ["A note with <markup> & more."]}
+    description = {"name": title, "spec": {"path": f"/data/{HOSTILE}"}, "about": "A note with <markup> & more."}
     (folder / BENCHMARK_FILE).write_text(json.dumps(description), encoding="utf-8")
     assert relaxed_column(0.1) in STRUCTURES.names
     return folder
@@ -170,7 +170,7 @@ def _rate(
         "method": method,
         "stage": "inpainted",
         "counted": True,
-        "metric": "symmetric",
+        "metric": "symmetric" if at is None else "symmetric_ladder",
         "state": None if at is None else "relaxed",
         "tolerance_A": 0.1 if at is None else at,
         "numerator": round(20 * rate),

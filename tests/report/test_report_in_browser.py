@@ -282,8 +282,8 @@ def test_names_are_shown_and_not_run(visit: Visit, page_file: Path) -> None:
     visit.page.locator("#configuration summary").click()
     assert HOSTILE.replace('"', '\\"') in visit.page.locator("pre").inner_text()
     assert str(page_file.parent) in visit.page.locator("#configuration").inner_text()
-    assert "A note with <markup> & more." in visit.page.locator(".notes").inner_text()
-    assert visit.page.locator("#summary b, #summary i, #structures b").count() == 0
+    assert "A note with <markup> & more." in visit.page.locator(".about").inner_text()
+    assert visit.page.locator("#summary b, #summary i, #structures b, header i").count() == 0
     assert visit.page.locator("img[src=x]").count() == 0
 
 
