@@ -42,10 +42,8 @@ STRUCTURE_VIEWS: Mapping[str, View] = {
     "system": View("system", choose="choice"),
     "method": View("method", choose="choice"),
     "stage": View("stage", choose="choice"),
-    "seed": View("seed"),
     "formula": View("formula", choose="choice"),
     "n_atoms": View("atoms"),
-    "outcome": View("outcome", choose="choice"),
     "group_symbol": View("space group"),
     "group": View("no."),
     "symmetric": View("symmetric", choose="flag"),
@@ -54,10 +52,12 @@ STRUCTURE_VIEWS: Mapping[str, View] = {
     "energy_change": View("ΔE (eV/atom)", 3),
     "max_displacement_A": View("displ. (Å)", 2),
     "host_drift_A": View("drift (Å)", 2),
+    "outcome": View("outcome", choose="choice"),
     "converged": View("converged"),
     "unique": View("unique", choose="flag"),
     "novel": View("novel", choose="flag"),
     "match": View("matches"),
+    "seed": View("seed"),
 }
 _BENCHMARK_ONLY = ("system", "method", "seed")
 _RATE_DIGITS, _QUANTITY_DIGITS, _SECOND_DIGITS = 3, 4, 1

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 _LABELS = {
     "symmetric": "symmetric",
     "symmetric_relaxed": "symmetric, of those relaxed",
-    "symmetric_host": "symmetric, best in a host",
-    "symmetric_start": "symmetric, best of a start",
+    "symmetric_host": "hosts with a symmetric structure",
+    "symmetric_start": "starts with a symmetric structure",
     "symmetric_stable_100_start": "starts with a symmetric structure of E_d < 100 meV/atom",
     "hosts": "hosts symmetrised",
     "matched_start": "starts with a structure that matches",
