@@ -31,6 +31,7 @@ from chggen_kit.cli._shared import cli_state
     metavar="PATH|packaged",
     help="Compare local environments with these structures: a file, a folder, a run, or the packaged phases.",
 )
+@click.option("--generated", "as_generated", is_flag=True, help="Compare structures as drawn [as relaxed].")
 @environment_options()
 def command(
     folder: Path,
@@ -38,6 +39,7 @@ def command(
     diagrams: bool,
     references: str,
     reference: str | None,
+    as_generated: bool,
     **values: Any,  # noqa: ANN401  click's values
 ) -> None:
     """Write report.html, and its figures as PNG and SVG, for DIR: a benchmark or a run.
@@ -54,6 +56,7 @@ def command(
             registry=state.registry() if diagrams else None,
             references=references,
             reference=reference,
+            which="generated" if as_generated else "relaxed",
             settings=environment_settings(**values),
             progress=progress,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from chggen_kit.metrics.environments import EnvironmentComparison
@@ -50,7 +50,8 @@ class ReportContent:
         configuration: all that determined the results, plain JSON.
         notes: sentences that a reader must know.
         diagrams: phase diagrams with the structures placed in them.
-        environments: local environments compared with those of references, where that was asked for.
+        environments: by method (of a run, stage), local environments compared with those of references, where that was
+            asked for.
         reference_name: what these references are.
         about: what it is of, in a sentence.
         cost_unit: what `cells` tells of the cost.
@@ -69,7 +70,7 @@ class ReportContent:
     configuration: Mapping[str, Any]
     notes: Sequence[str] = ()
     diagrams: Sequence[Diagram] = ()
-    environments: EnvironmentComparison | None = None
+    environments: Mapping[str, EnvironmentComparison] = field(default_factory=dict)
     reference_name: str = ""
     about: str = ""
     cost_unit: str = "CPU seconds"

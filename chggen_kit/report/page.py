@@ -95,5 +95,5 @@ def render_page(content: ReportContent, figures: Mapping[str, Sequence[FigureSpe
         energies=energy_rows(content),
         pictures={name: [_picture(spec) for spec in group] for name, group in figures.items()},
         configuration=json.dumps(content.configuration, indent=2, ensure_ascii=False, sort_keys=True),
-        comparison=None if content.environments is None else content.environments.as_json(),
+        comparisons={name: one.as_json() for name, one in content.environments.items()},
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pymatgen.core import Structure
+
 from chggen_kit.errors import InputError
 from chggen_kit.interfaces import Progress
 from chggen_kit.metrics.environments import EnvironmentComparison, EnvironmentSet, EnvironmentSettings, compare
@@ -13,7 +15,7 @@ from chggen_kit.report.benchmark_tables import benchmark_content, is_benchmark
 from chggen_kit.report.content import ReportContent
 from chggen_kit.report.diagrams import diagrams_of
 from chggen_kit.report.drawing import FigureSpec, write_files
-from chggen_kit.report.environment_sets import reference_structures
+from chggen_kit.report.environment_sets import Which, reference_structures
 from chggen_kit.report.figure_distributions import cost_figure, distribution_figures
 from chggen_kit.report.figure_environments import environment_figures
 from chggen_kit.report.figure_phases import phase_figures
@@ -66,31 +68,43 @@ def with_environments(
     content: ReportContent,
     reference: str,
     settings: EnvironmentSettings | None = None,
+    *,
+    which: Which = "relaxed",
     progress: Progress | None = None,
 ) -> ReportContent:
-    """`content` with the local environments of its counted structures compared with those of `reference`.
+    """`content` with the local environments of each method's counted structures compared with those of `reference`.
+
+    Args:
+        content: of a report.
+        reference: a path, or `packaged`.
+        settings: of the comparison.
+        which: structures as relaxed (as drawn where they are not), or as drawn.
+        progress: told how many structures are measured.
 
     Raises:
-        InputError: as `reference_structures`, or when no structure came through.
+        InputError: as `reference_structures` and `compare`, or when no structure came through.
     """
+    generated: dict[str, list[Structure]] = {}
     frame = content.structures
     counted = (frame["outcome"] == OK) & frame["counted"].fillna(value=False)
-    generated = [
-        one.shown.structure()
-        for one, wanted in zip(content.crystals, counted, strict=True)
-        if wanted and one is not None and one.shown is not None
-    ]
+    for method, wanted, crystal in zip(frame["method"], counted, content.crystals, strict=True):
+        state = None if crystal is None else (crystal.drawn if which == "generated" else crystal.shown)
+        if wanted and state is not None:
+            generated.setdefault(str(method), []).append(state.structure())
     if not generated:
         raise InputError(f"No structure of {content.source} came through, so there are no environments to compare.")
-    references, name = reference_structures(reference, generated)
-    sets = [EnvironmentSet.of(one, settings, progress) for one in (generated, references)]
-    return replace(content, environments=compare(*sets), reference_name=name)
+    references, name = reference_structures(reference, [one for group in generated.values() for one in group])
+    theirs = EnvironmentSet.of(references, settings, progress)
+    comparisons = {
+        method: compare(EnvironmentSet.of(group, settings, progress), theirs) for method, group in generated.items()
+    }
+    return replace(content, environments=comparisons, reference_name=name)
 
 
 def figures_of(content: ReportContent) -> dict[str, list[FigureSpec]]:
     """All figures that there is something for, by section of the page."""
     cost = cost_figure(content.cells, content.cost_unit)
-    environments = [] if content.environments is None else environment_figures(content.environments)
+    environments = environment_figures(content.environments) if content.environments else []
     sections = {
         "success": success_figures(content.rates),
         "distributions": distribution_figures(content.structures),
@@ -107,7 +121,7 @@ def draw_environments(comparison: EnvironmentComparison, out: Path) -> list[Path
     Raises:
         InputError: when one is.
     """
-    figures = environment_figures(comparison)
+    figures = environment_figures({"generated": comparison})
     refuse_existing(out / f"{spec.name}{suffix}" for spec in figures for suffix in (".svg", ".png"))
     return [path for spec in figures for path in write_files(spec, out)]
 
@@ -120,6 +134,7 @@ def write_report(
     references: str = AUTO,
     reference: str | None = None,
     settings: EnvironmentSettings | None = None,
+    which: Which = "relaxed",
     progress: Progress | None = None,
 ) -> WrittenReport:
     """Write the report of `folder`, a benchmark or a run: it can always be made again, so an older one is replaced.
@@ -131,6 +146,7 @@ def write_report(
         references: what the E_d were measured from (as of `chggen hull`), for phase diagrams.
         reference: compare local environments with these structures (a path, or `packaged`).
         settings: of that comparison.
+        which: structures that it compares: as relaxed, or as drawn.
         progress: told how many structures are compared.
 
     Raises:
@@ -141,7 +157,7 @@ def write_report(
         diagrams, notes = diagrams_of(content.runs, registry, references)
         content = replace(content, diagrams=diagrams, notes=[*content.notes, *notes])
     if reference is not None:
-        content = with_environments(content, reference, settings, progress)
+        content = with_environments(content, reference, settings, which=which, progress=progress)
     figures = figures_of(content)
     target = out or folder
     target.mkdir(parents=True, exist_ok=True)

@@ -170,16 +170,21 @@ def test_the_phase_diagram_of_a_run(tmp_path: Path) -> None:
         assert "There is no phase diagram of P-S-Zn" in notes[0]
 
 
-def test_environments_of_a_run_against_itself(run: Path) -> None:
+def test_environments_by_stage(run: Path) -> None:
     content = with_environments(run_content(run), str(run))
-    assert content.environments is not None
-    assert content.environments.mean_rdf_A.value == pytest.approx(0, abs=1e-9)
+    assert list(content.environments) == ["unconditional", "inpainted"]
+    counts = {name: len(one.generated.structures) for name, one in content.environments.items()}
+    frame = content.structures[content.structures["outcome"] == "ok"]
+    assert counts == frame.groupby("stage").size().to_dict()
+    assert all(0 < one.mean_rdf_A.value < 1 for one in content.environments.values())
     assert [spec.name for spec in figures_of(content)["environments"]] == [
         "environments-rdf",
         "environments-coordination",
     ]
     page = render_page(content, {})
-    assert "g(r), mean over pairs" in page
+    assert page.count("g(r), mean over pairs") == 2
+    drawn = with_environments(run_content(run), str(run), which="generated")
+    assert drawn.environments["inpainted"].mean_rdf_A.value != content.environments["inpainted"].mean_rdf_A.value
 
 
 def test_refusals(tmp_path: Path, run: Path) -> None:
