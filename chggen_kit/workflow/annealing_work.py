@@ -20,6 +20,7 @@ from chggen_kit.workflow.rattling import rattle
 from chggen_kit.workflow.records import OK, Record, StructureData
 from chggen_kit.workflow.work import fitness, generated_of, relaxed_record
 
+NO_OPERATIONS = "no-operations"
 _HELD_SYMPREC_A, _HELD_ANGLE_DEG = 0.02, 2.0
 """Within these a structure that was projected, or drawn within a symmetry, has its group."""
 
@@ -86,31 +87,41 @@ def plan_round(chosen: Sequence[Record], round_: int, sigma_A: float, config: Ge
 def denoise(
     plan: Sequence[Record], sampler: Sampler, model: ScoreModel, config: GenerateConfig, progress: Progress | None
 ) -> list[Record]:
-    """Noise the templates within their symmetry, and denoise them there."""
-    held = [find_operations(generated_of(record), config.symprec_A, config.angle_tolerance_deg) for record in plan]
+    """Noise the templates within their symmetry, and denoise them there.
+
+    One whose group spglib names, with operations that do not permute its atoms, gets the outcome `no-operations`.
+    """
+    held: list[tuple[Structure, SymmetryOperations]] = []
+    able: list[int] = []
+    result = [record.updated(outcome=NO_OPERATIONS) for record in plan]
+    for index, record in enumerate(plan):
+        try:
+            held.append(find_operations(generated_of(record), config.symprec_A, config.angle_tolerance_deg))
+        except InputError:
+            continue
+        able.append(index)
+    if not able:
+        return result
     templates = to_batch([exact for exact, _ in held])
     task = SamplingTask(
         templates,
         Known.coordinates_only(templates),
-        ids=tuple(CrystalId(record.id, 0) for record in plan),
+        ids=tuple(CrystalId(plan[index].id, 0) for index in able),
         start_sigma_A=plan[0].start_sigma_A,
         symmetry=tuple(group for _, group in held),
     )
     drawn = sampler.sample(model, task, seed=config.seed, progress=progress)
-    result = []
-    for record, structure, reason, (exact, _) in zip(
-        plan, to_structures(drawn.crystals), drawn.reasons, held, strict=True
+    for index, structure, reason, (exact, _) in zip(
+        able, to_structures(drawn.crystals), drawn.reasons, held, strict=True
     ):
         group = space_group(exact, _HELD_SYMPREC_A, _HELD_ANGLE_DEG)
         named = {} if isinstance(group, SymmetryFailure) else {"number": group.number, "symbol": group.symbol}
-        result.append(
-            record.updated(
-                generated=StructureData.of(structure),
-                outcome=reason or fitness(structure, config.min_distance_A),
-                network_calls=drawn.network_calls,
-                imposed_number=named.get("number"),
-                imposed_symbol=named.get("symbol"),
-            )
+        result[index] = plan[index].updated(
+            generated=StructureData.of(structure),
+            outcome=reason or fitness(structure, config.min_distance_A),
+            network_calls=drawn.network_calls,
+            imposed_number=named.get("number"),
+            imposed_symbol=named.get("symbol"),
         )
     return result
 

@@ -12,6 +12,7 @@ from workflow_toys import TOY_SETTINGS, toy_registry
 
 from chggen_kit.errors import InputError
 from chggen_kit.metrics.symmetry import SpaceGroup, space_group
+from chggen_kit.workflow import annealing_work as work
 from chggen_kit.workflow.annealing import choose, halve
 from chggen_kit.workflow.config import GenerateConfig, build_config
 from chggen_kit.workflow.pipeline import run_generate
@@ -155,3 +156,25 @@ def test_a_budget_ends_the_rounds(run: RunResult, tmp_path: Path) -> None:
     settings = {**SETTINGS["anneal"], "max_relax_steps": 1}  # type: ignore[dict-item]
     none = run_generate(_config(anneal=settings), tmp_path / "steps", registry=toy_registry())
     assert not _of(none, "annealed")
+
+
+def test_a_structure_whose_operations_do_not_permute_its_atoms_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tolerances that join atoms give a group whose operations map two atoms onto one."""
+    rocksalt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    good, bad = (_record(number, rocksalt, -3.0) for number in range(2))
+    config = _config()
+    registry = toy_registry()
+    sampler = registry.create_sampler("predictor-corrector", {"steps": 8})
+    plan = work.plan_round([good, bad], 0, 0.3, config)
+    real = work.find_operations
+    broken = plan[1].updated(generated=StructureData.of(Structure(rocksalt.lattice, ["Na"], [[0.1, 0.2, 0.3]])))
+
+    def refuse(structure: Structure, *tolerances: float) -> object:
+        if len(structure) == 1:
+            raise InputError("no permutation")
+        return real(structure, *tolerances)
+
+    monkeypatch.setattr(work, "find_operations", refuse)
+    drawn = work.denoise([plan[0], broken], sampler, registry.create_score_model("sites", {}), config, None)
+    assert [one.outcome == "no-operations" for one in drawn] == [False, True]
+    assert drawn[0].network_calls > 0
