@@ -20,15 +20,18 @@ VERBS = {
     "refine": ("chggen_kit.cli.refine:command", "Find and impose the symmetry of structures."),
     "hull": ("chggen_kit.cli.hull:command", "Print and draw a phase diagram, with candidates."),
     "symmetry": ("chggen_kit.cli.symmetry:command", "Report the symmetry of structures over tolerances."),
+    "environments": ("chggen_kit.cli.environments:command", "Compare local environments with those of references."),
+    "report": ("chggen_kit.cli.report:command", "Show a benchmark or a run as one page."),
     "export": ("chggen_kit.cli.export:command", "Write the structures of a run to files."),
     "judge": ("chggen_kit.cli.judge:command", "Ask other potentials about the best structures of a run."),
     "dft-inputs": ("chggen_kit.cli.dft_inputs:command", "Write VASP inputs for the best structures of a run."),
     "train": ("chggen_kit.cli.train:command", "Train a backend."),
     "evaluate": ("chggen_kit.cli.evaluate:command", "Measure how good a backend is."),
+    "benchmark": ("chggen_kit.cli.benchmark:command", "Compare methods over systems and seeds."),
     "plugins": ("chggen_kit.cli.plugins:command", "List and explain what is installed."),
 }
 """Import string and short help of every verb; a verb's module is imported when it is called."""
-RESUMABLE = ("generate", "inpaint", "judge", "train", "evaluate")
+RESUMABLE = ("generate", "inpaint", "judge", "train", "evaluate", "benchmark")
 """Verbs that go on where they were when they are given again after an interruption."""
 
 cli = VerbGroup(

@@ -48,6 +48,14 @@ def read_structures(path: Path) -> list[Structure]:
     Raises:
         InputError: when the file is missing, cannot be parsed, or holds something else than ordered crystals.
     """
+    found = _read_all(path)
+    for structure in found:
+        check_ordered(structure, str(path))
+    return [_bare(structure) for structure in found]
+
+
+def _read_all(path: Path) -> list[Structure]:
+    """What the file holds, as it is."""
     if not path.is_file():
         raise InputError(f"There is no file {path}. Check the name, and the directory that you are in.")
     try:
@@ -67,9 +75,19 @@ def read_structures(path: Path) -> list[Structure]:
         ) from error
     if not found:
         raise InputError(f"{path} holds no structure.")
-    for structure in found:
-        check_ordered(structure, str(path))
-    return [_bare(structure) for structure in found]
+    return found
+
+
+def read_any_structure(path: Path) -> Structure:
+    """The structure of a file as `read_structure`, which may hold partial occupancies; not checked for overlaps.
+
+    Raises:
+        InputError: when the file is missing, cannot be parsed, or holds several structures.
+    """
+    found = _read_all(path)
+    if len(found) > 1:
+        raise InputError(f"{path} holds {len(found)} structures where one is expected.")
+    return found[0]
 
 
 def _read_with_pymatgen(path: Path) -> Structure:
@@ -104,7 +122,8 @@ def check_ordered(structure: Structure, where: str = "the structure") -> None:
         listing = ", ".join(f"{index} ({structure[index].species_string})" for index in sites[:4])
         raise InputError(
             f"Partial occupancies in {where}, at {len(sites)} of {len(structure)} sites: {listing}. Choose an ordered "
-            "arrangement first (e.g. with pymatgen's OrderDisorderedStructureTransformation)."
+            "arrangement first (e.g. with pymatgen's OrderDisorderedStructureTransformation); `chggen inpaint` takes "
+            "disordered hosts, and draws what is partially occupied."
         )
     strangers = sorted({str(site.specie) for site in structure if not getattr(site.specie, "Z", 0)})
     if strangers:

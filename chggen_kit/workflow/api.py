@@ -16,7 +16,7 @@ from typing import Any
 from pymatgen.core import Structure
 
 from chggen_kit.interfaces import Progress
-from chggen_kit.io.files import check_host, read_structure
+from chggen_kit.io.disorder import read_host, resolve_host
 from chggen_kit.plugins import get_registry
 from chggen_kit.workflow.config import GenerateConfig, InpaintConfig, build_config
 from chggen_kit.workflow.pipeline import default_directory, run_generate, run_inpaint
@@ -51,8 +51,9 @@ def generate(
 
 def inpaint(
     host: Structure | str | Path,
-    guest_counts: Mapping[str, int],
+    guest_counts: Mapping[str, int] | None = None,
     *,
+    supercell: tuple[int, int, int] = (1, 1, 1),
     out: str | Path | None = None,
     progress: Progress | None = None,
     **settings: Any,  # noqa: ANN401  the fields of InpaintConfig, which checks them
@@ -61,7 +62,9 @@ def inpaint(
 
     Args:
         host: a structure, or the path of its file; what is generated keeps it bit for bit, in its own cell and order.
-        guest_counts: atoms to be drawn, by element symbol.
+        guest_counts: atoms to be drawn, by element symbol. Of a disordered host they may be left out: its partially
+            occupied species are then drawn, in the numbers that their occupancies add up to.
+        supercell: repetitions of the host along its axes.
         out: the run directory; `runs/HOST-GUESTS-seedS` by default.
         progress: told how far the work is.
         settings: the fields of `InpaintConfig`: n, seed, relax, sampler, potential, ...
@@ -70,9 +73,12 @@ def inpaint(
         InputError: when something that was given cannot be used.
         RunDirectoryError: when `out` belongs to another run.
     """
-    structure = host if isinstance(host, Structure) else read_structure(Path(host))
-    check_host(structure)
+    given = None if guest_counts is None else dict(guest_counts)
+    if isinstance(host, Structure):
+        structure, counts = resolve_host(host, given, supercell)
+    else:
+        structure, counts = read_host(Path(host), given, supercell)
     registry = get_registry()
-    values = {"host": StructureData.of(structure), "guest_counts": dict(guest_counts), **settings}
+    values = {"host": StructureData.of(structure), "guest_counts": counts, **settings}
     config = build_config(InpaintConfig, values, registry)
     return run_inpaint(config, default_directory(config, out), registry=registry, progress=progress)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TypeVar
 
 import torch
@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from chggen_kit.interfaces import Progress
 from chggen_kit.progress import ProgressReporter
+from chggen_kit.workflow.meter import Meter
 from chggen_kit.workflow.rundir import RunDirectory
 
 AnyRecord = TypeVar("AnyRecord", bound=BaseModel)
@@ -71,12 +72,12 @@ class Runner:
             label = kind.replace("-", ", ", 1).replace("-", " ")
             if of > 1:
                 label = f"{label} ({number + 1} of {of})"
-            began = time.perf_counter()
+            meter = Meter()
             with self._stage(label) as progress:
                 done = work(progress)
-            seconds = time.perf_counter() - began
+            cost = asdict(meter.read())
             self._directory.write_shard(
-                name, self._hash, {"seconds": seconds, "records": [one.model_dump(mode="json") for one in done]}
+                name, self._hash, {**cost, "records": [one.model_dump(mode="json") for one in done]}
             )
             self.computed += 1
             # What is read back is what goes on: a run that was never killed sees the same records as one that was.
