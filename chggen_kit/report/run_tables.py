@@ -117,10 +117,15 @@ def _structure(folder: Path, row: RunRow, means: Mapping[str, Any], guests: froz
 
 def _rates(summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     tolerance = summary["symmetric_means"]["symprec_A"]
-    for stage in STAGES:
-        for name, rate in summary.get(stage, {}).get("symmetric_rates", {}).items():
+    begun = [stage for stage in STAGES if summary.get(stage, {}).get("started")]
+    for stage in begun:
+        for name, rate in summary[stage]["symmetric_rates"].items():
             at = TIGHT_A if name.endswith("0.01_A") else tolerance
             yield _rate(summary["formula"], stage, _METRICS.get(name, name), at, rate)
+    for name, rate in summary.get("symmetric_yield", {}).items():
+        at = TIGHT_A if name.endswith("0.01_A") else tolerance
+        tested = {**rate, "denominator": f"{rate['denominator']}, tested by a rattle and a free relaxation"}
+        yield _rate(summary["formula"], begun[-1], "symmetric_start", at, tested)
     hosts = summary.get("hosts")
     if hosts is not None:
         rate = {"count": hosts["symmetrised"], "of": hosts["looked_at"], "denominator": "hosts looked at"}
