@@ -25,6 +25,7 @@ from chggen_kit.benchmark.tables import (
     TOLERANCES_A,
     relaxed_column,
 )
+from chggen_kit.report.content import ReportContent
 from chggen_kit.workflow.config import GenerateConfig, build_config
 from chggen_kit.workflow.pipeline import run_generate
 from chggen_kit.workflow.records import Record
@@ -206,3 +207,40 @@ def _quantity(system: str, method: str) -> dict[str, Any]:
         "quartile_3": 0.05,
         "mean": 0.03,
     }
+
+
+def many_structures(number: int) -> ReportContent:
+    """A report of that many structures, none of which is stored."""
+    rows = [
+        {
+            "structure": f"s{place}",
+            "system": "NaCl",
+            "method": "m",
+            "stage": "inpainted",
+            "counted": True,
+            "formula": "NaCl",
+            "n_atoms": 2,
+            "outcome": "ok",
+            "E_d": (place * 7919 % number) / number,
+        }
+        for place in range(number)
+    ]
+    empty = {
+        name: table.frame(())
+        for name, table in (
+            ("cells", CELLS),
+            ("rates", RATES),
+            ("quantities", QUANTITIES),
+            ("differences", DIFFERENCES),
+        )
+    }
+    return ReportContent(
+        title="many",
+        kind="benchmark",
+        source=Path("many"),
+        structures=STRUCTURES.frame(rows),
+        crystals=[None] * number,
+        runs=[],
+        configuration={},
+        **empty,
+    )
