@@ -26,9 +26,9 @@ from chggen_kit.benchmark.tables import (
     relaxed_column,
 )
 from chggen_kit.report.content import ReportContent
-from chggen_kit.workflow.config import GenerateConfig, build_config
-from chggen_kit.workflow.pipeline import run_generate
-from chggen_kit.workflow.records import Record
+from chggen_kit.workflow.config import GenerateConfig, InpaintConfig, build_config
+from chggen_kit.workflow.pipeline import run_generate, run_inpaint
+from chggen_kit.workflow.records import Record, StructureData
 
 HOSTILE = '</script><script>window.hacked=1</script><img src=x onerror="window.hacked=2">'
 FORMULA_LIKE = "=$1+$1"
@@ -48,6 +48,14 @@ def make_run(out: Path, **settings: Any) -> Path:
     """A run of the toy plug-ins, some of whose structures fail."""
     values = {"formula": "ZnP2S", "n": 4, "guests": "Zn", "min_distance_A": 0.9, **TOY_SETTINGS, **settings}
     run_generate(build_config(GenerateConfig, values, REGISTRY), out, registry=REGISTRY)
+    return out
+
+
+def make_inpainting(out: Path, **settings: Any) -> Path:
+    """A run of guests in a given host."""
+    kept = {name: TOY_SETTINGS[name] for name in ("backend", "potential", "sampler", "max_steps", "null_rates")}
+    values = {"host": StructureData.of(left_handed()), "guest_counts": {"Li": 2}, "n": 3, **kept, **settings}
+    run_inpaint(build_config(InpaintConfig, values, REGISTRY), out, registry=REGISTRY)
     return out
 
 
