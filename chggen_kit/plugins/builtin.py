@@ -94,3 +94,21 @@ def chggen_kit_register_relaxers(register: Register) -> None:
         summary="FIRE of the package torch-sim, many structures at once; nothing can be kept fixed",
         requires=("torch-sim-atomistic>=0.3",),
     )
+
+
+@hookimpl
+def chggen_kit_register_executors(register: Register) -> None:
+    """Register where campaigns can run."""
+    register(
+        "local",
+        "chggen_kit.execution.local:build",
+        options="chggen_kit.execution.local:LocalOptions",
+        summary="Worker processes on this machine, one per core or device",
+    )
+    register(
+        "parsl",
+        "chggen_kit.execution.parsl_executor:build",
+        options="chggen_kit.execution.parsl_options:ParslOptions",
+        summary="Parsl: this machine, Slurm, PBS, LSF or Kubernetes",
+        requires=("parsl>=2024.6",),
+    )
