@@ -17,9 +17,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from chggen_kit.campaign.cost import MethodCost, method_costs, smallest_shards
 from chggen_kit.campaign.driver import CANCEL_FILE, Driver
 from chggen_kit.campaign.folder import enter_plan, open_campaign, recover
-from chggen_kit.campaign.ledger import Ledger, State
+from chggen_kit.campaign.ledger import LEDGER_FILE, Ledger, State
 from chggen_kit.campaign.plan import CampaignPlan, make_plan
 from chggen_kit.campaign.shard import work_on
 from chggen_kit.campaign.spec import CampaignSpec, read_campaign
@@ -104,7 +105,6 @@ class Campaign:
         *,
         executor: PluginChoice | Executor | None = None,
         accept_versions: bool = False,
-        most: int | None = None,
         progress: Progress | None = None,
     ) -> Status:
         """Run what is missing; a shard that fails does not end the others. The same call goes on when interrupted.
@@ -112,22 +112,38 @@ class Campaign:
         Args:
             executor: in place of the specification's.
             accept_versions: go on with shards that were planned with other versions of the software.
-            most: shards at most, in this sitting.
             progress: told how many shards are done.
 
         Raises:
             ChggenError: when something cannot be used, the folder is another's, or nothing can be written any more.
         """
-        choice = executor if executor is not None else self.spec.executor
         plan = self.plan
         with self._open() as ledger:
             enter_plan(ledger, self.folder, plan, accept_versions=accept_versions)
-            name = choice.name if isinstance(choice, PluginChoice) else type(choice).__name__
-            driver = Driver(ledger, self.folder, self._executor(choice), self.spec.worker_deaths, progress)
-            if self._registry is not None:
-                driver.task = partial(work_on, registry=self._registry)
-            driver.run(name, {**library_versions(), **plan.versions}, most=most)
+            self._drive(ledger, executor, progress)
         return self.status()
+
+    def calibrate(
+        self, *, executor: PluginChoice | Executor | None = None, progress: Progress | None = None
+    ) -> list[MethodCost]:
+        """Run the smallest shard of each method that has none done yet (they count as any other), and tell the costs.
+
+        Raises:
+            ChggenError: as `run`.
+        """
+        plan = self.plan
+        with self._open() as ledger:
+            enter_plan(ledger, self.folder, plan)
+            if chosen := smallest_shards(ledger):
+                self._drive(ledger, executor, progress, chosen)
+            return method_costs(ledger)
+
+    def costs(self) -> list[MethodCost]:
+        """Costs of the methods, as far as shards have been run; empty before."""
+        if not (self.folder / LEDGER_FILE).exists():
+            return []
+        with Ledger(self.folder, read_only=True) as ledger:
+            return method_costs(ledger)
 
     def status(self) -> Status:
         """How far it is."""
@@ -181,7 +197,7 @@ class Campaign:
         from chggen_kit.campaign.collect import collect
 
         with self._open() as ledger:
-            return collect(ledger, self.folder, self.spec, database=database, progress=progress)
+            return collect(ledger, self.folder, self.spec, self.registry, database=database, progress=progress)
 
     @contextmanager
     def _open(self) -> Iterator[Ledger]:
@@ -189,6 +205,20 @@ class Campaign:
             open_campaign(self.folder, self.spec)
             with Ledger(self.folder) as ledger:
                 yield ledger
+
+    def _drive(
+        self,
+        ledger: Ledger,
+        executor: PluginChoice | Executor | None,
+        progress: Progress | None,
+        only: Sequence[int] | None = None,
+    ) -> None:
+        choice = executor if executor is not None else self.spec.executor
+        name = choice.name if isinstance(choice, PluginChoice) else type(choice).__name__
+        driver = Driver(ledger, self.folder, self._executor(choice), self.spec.worker_deaths, progress)
+        if self._registry is not None:
+            driver.task = partial(work_on, registry=self._registry)
+        driver.run(name, {**library_versions(), **self.plan.versions}, only=only)
 
     def _executor(self, choice: PluginChoice | Executor) -> Executor:
         if isinstance(choice, Executor):

@@ -8,7 +8,7 @@ import os
 import platform
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -52,19 +52,19 @@ class Driver:
     _began: float = field(default_factory=time.monotonic)
     _running: dict[str, int] = field(default_factory=dict)
 
-    def run(self, executor_name: str, versions: Mapping[str, str], *, most: int | None = None) -> bool:
+    def run(self, executor_name: str, versions: Mapping[str, str], *, only: Sequence[int] | None = None) -> bool:
         """Run what waits; whether it came to the end (else it was cancelled).
 
         Args:
             executor_name: for the record.
             versions: of the software of this sitting, for the record.
-            most: shards at most.
+            only: numbers of the shards that are meant; all that wait by default.
 
         Raises:
             RunDirectoryError: when nothing can be written any more; everything that is done is kept.
         """
         (self.folder / CANCEL_FILE).unlink(missing_ok=True)
-        queue = deque(self.ledger.numbers("waiting")[:most])
+        queue = deque(self.ledger.numbers("waiting") if only is None else only)
         with self.ledger.writing() as db:
             row = [time.time(), platform.node(), os.getpid(), executor_name, json.dumps(dict(versions))]
             added = db.execute(
@@ -91,7 +91,7 @@ class Driver:
         return True
 
     def _submit(self, queue: deque[int]) -> None:
-        chosen = []
+        chosen: list[LedgerShard] = []
         while queue and len(chosen) + self.executor.running < self.executor.places:
             chosen.append(self.ledger.shard(queue.popleft()))
         if not chosen:
@@ -142,6 +142,8 @@ class Driver:
 
     def _failed(self, db: Any, shard: LedgerShard, ended: Ended, queue: deque[int]) -> None:  # noqa: ANN401  a connection
         reason = ended.reason or "its worker gave nothing back"
+        # So that equal reasons can be counted.
+        reason = reason.replace(str(shard_folder(self.folder, shard.name)), "the folder of the shard").rstrip(".")
         db.execute(
             "INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?)",
             [shard.number, self._sitting, shard.attempts, time.time(), ended.fate, reason],

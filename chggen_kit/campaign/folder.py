@@ -116,8 +116,8 @@ def mark_done(db: Any, number: int, outcome: Mapping[str, Any]) -> None:  # noqa
     values = {**outcome, "number": number, "oom": outcome["outcomes"].get("out-of-memory", 0)}
     db.execute(
         "UPDATE shards SET state = 'done', reason = NULL, structures = :structures, ok = :ok, "
-        "candidates = :candidates, cpu_seconds = :cpu_seconds, wall_seconds = :wall_seconds, peak_memory_MB = :peak_memory_MB, "
-        "out_of_memory = :oom WHERE number = :number",
+        "candidates = :candidates, cpu_seconds = :cpu_seconds, wall_seconds = :wall_seconds, "
+        "peak_memory_MB = :peak_memory_MB, out_of_memory = :oom WHERE number = :number",
         values,
     )
 
@@ -147,7 +147,7 @@ def _identity(lane: Lane, stored: Mapping[str, Any], folder: Path, *, accept_ver
     if differing and not accept_versions:
         raise RunDirectoryError(
             f"The campaign in {folder} was planned with other versions of the software: "
-            f"{', '.join(sorted(differing)[:6])}. Put them back; or go on with --accept-versions: shards that are done are kept, and the last bits of the "
-            "others may differ from what they would have been."
+            f"{', '.join(sorted(differing)[:6])}. Put them back; or go on with --accept-versions: shards that "
+            "are done are kept, and the last bits of the others may differ from what they would have been."
         )
     return theirs

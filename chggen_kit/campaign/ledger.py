@@ -42,7 +42,6 @@ CREATE TABLE failures (
     shard INTEGER NOT NULL REFERENCES shards(number), sitting INTEGER, attempt INTEGER NOT NULL, at REAL NOT NULL,
     fate TEXT NOT NULL, reason TEXT NOT NULL
 );
-CREATE TABLE calibrations (method TEXT PRIMARY KEY, cpu_seconds_per_atom REAL NOT NULL);
 """
 
 
@@ -109,7 +108,8 @@ class Ledger:
             self._db.close()
             raise RunDirectoryError(
                 f"The ledger {self.path} has format {found}, and this version of the kit writes {_FORMAT}. Use the "
-                "version that began the campaign; or delete the ledger, which is then made again from the shards that are done."
+                "version that began the campaign; or delete the ledger, which is then made again from "
+                "the shards that are done."
             )
 
     def close(self) -> None:
@@ -129,7 +129,8 @@ class Ledger:
         except sqlite3.Error as error:
             raise RunDirectoryError(
                 f"The ledger {self.path} cannot be used: {error}. With a full disk: free space and repeat the command. "
-                " When it is damaged: delete it, and it is made again from the shards that are done."
+                "When it is damaged: delete it, and it is made again from "
+                "the shards that are done."
             ) from error
 
     @contextmanager

@@ -86,7 +86,8 @@ class Lane:
         for part, first in enumerate(range(0, self.starts, self.shard_starts)):
             starts = min(self.shard_starts, self.starts - first)
             seed = shard_seed(self.seed, part)
-            name = config_hash({"lane": known, "seed": seed, "starts": starts})[:20]
+            # A letter first: databases take text that reads as a number for one.
+            name = "s" + config_hash({"lane": known, "seed": seed, "starts": starts})[:19]
             yield Shard(name, part, seed, starts)
 
 
@@ -173,12 +174,13 @@ def _choices(given: tuple[PluginChoice, ...] | None, kind: str, registry: Regist
 
 
 def _config(values: Mapping[str, Any], target: Target, workflow: Workflow, registry: Registry) -> AnyRun:
-    kind = InpaintConfig if target.has_host else GenerateConfig
+    kind: type[AnyRun] = InpaintConfig if target.has_host else GenerateConfig
     chosen = {name: value for name, value in values.items() if value is not None and name in kind.model_fields}
     chosen.setdefault("threads", _THREADS)
     if kind is GenerateConfig:
         chosen["workflow"] = workflow
-    return build_config(kind, chosen, registry)
+        return build_config(GenerateConfig, chosen, registry)
+    return build_config(InpaintConfig, chosen, registry)
 
 
 def _ranking(config: AnyRun, known: dict[str, str]) -> dict[str, Any]:

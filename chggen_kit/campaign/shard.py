@@ -24,7 +24,7 @@ from chggen_kit.workflow.rundir import RunDirectory, read_json, write_atomically
 SHARDS_FOLDER = "shards"
 DONE_FILE = "shard.json"
 """In the run directory of a shard; it is written last, and is the proof that the shard is done."""
-SITTINGS_FILE = "sittings.jsonl"
+SITTINGS_FILE = ".sittings.jsonl"
 """One line when a worker begins and one when it ends: which worker was on it, and how often."""
 _STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EFBIG}
 _SQLITE_STORAGE = {"SQLITE_FULL", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_IOERR"}
@@ -91,7 +91,7 @@ class StorageProblem(BaseModel):
 
 def shard_folder(root: Path, name: str) -> Path:
     """Run directory of a shard; folders of at most 256 entries each, since file systems slow down with more."""
-    return root / SHARDS_FOLDER / name[:2] / name
+    return root / SHARDS_FOLDER / name[1:3] / name
 
 
 def read_outcome(folder: Path, name: str) -> ShardOutcome | None:
