@@ -26,6 +26,7 @@ PAGES = (
     "docs/dft-inputs.md",
     "docs/second-opinion.md",
     "docs/refiners.md",
+    "docs/report.md",
 )
 
 

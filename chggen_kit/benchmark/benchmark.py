@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from chggen_kit.benchmark.cells import Plan, make_plan
 from chggen_kit.benchmark.collect import Collected, collect
@@ -77,6 +77,7 @@ class Benchmark:
         spec: a specification, its file, or the name of a preset.
         quick: take its small size.
         seeds: in place of its own.
+        systems: names of the systems that are taken, or `all`; by default those that it takes by default.
         data: files or folders of known structures, for all systems.
         checkpoints: weights by backend, for methods that name none.
         registry: plug-ins; those that are installed by default. Others are known to this process only, so cells are
@@ -92,13 +93,18 @@ class Benchmark:
         *,
         quick: bool = False,
         seeds: Sequence[int] | None = None,
+        systems: Sequence[str] | Literal["all"] | None = None,
         data: Sequence[str | Path] = (),
         checkpoints: Mapping[str, str | Path] | None = None,
         registry: Registry | None = None,
     ) -> None:
         read = spec if isinstance(spec, BenchmarkSpec) else read_spec(spec)
-        read = read.quickened() if quick else read
-        self.spec = read if seeds is None else read.changed(seeds=seeds)
+        names: Sequence[str] | None = None if systems == "all" else systems
+        if systems is None and not quick and read.systems_by_default:
+            names = read.systems_by_default
+        if quick:
+            read = read.quickened(systems=names or (read.system_names if systems == "all" else None))
+        self.spec = read if seeds is None and names is None else read.changed(seeds=seeds, systems=names)
         self._data = tuple(Path(one) for one in data)
         self._checkpoints = {name: Path(one) for name, one in (checkpoints or {}).items()}
         self._registry = registry

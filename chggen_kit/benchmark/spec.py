@@ -226,6 +226,7 @@ class BenchmarkSpec(_Strict):
         budget: what each run may spend.
         defaults: settings of all runs.
         matching: when structures count as the same.
+        systems_by_default: names of the systems that are taken where none are named; empty for all.
         quick: a small size of it.
     """
 
@@ -237,6 +238,7 @@ class BenchmarkSpec(_Strict):
     budget: Budget = Budget(starts=8)
     defaults: dict[str, Any] = {}
     matching: Matching = Matching()
+    systems_by_default: tuple[str, ...] = ()
     quick: Quick | None = None
 
     @field_validator("defaults")
@@ -258,6 +260,9 @@ class BenchmarkSpec(_Strict):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two systems are called {name!r}: give them a name each")
+        for name in self.systems_by_default:
+            if name not in names:
+                raise ValueError("systems_by_default: " + unknown_name("system", name, names))
         for name, method in self.methods.items():
             if method.baseline is not None and (method.baseline == name or method.baseline not in self.methods):
                 raise ValueError(
@@ -270,8 +275,8 @@ class BenchmarkSpec(_Strict):
         """Names of the systems, in their order."""
         return tuple(system_name(system) for system in self.systems)
 
-    def quickened(self) -> BenchmarkSpec:
-        """The small size.
+    def quickened(self, systems: Iterable[str] | None = None) -> BenchmarkSpec:
+        """The small size, of these systems in place of its own choice where some are named.
 
         Raises:
             InputError: when there is none, or it names what does not exist.
@@ -282,7 +287,7 @@ class BenchmarkSpec(_Strict):
         return self.changed(
             seeds=quick.seeds,
             budget=quick.budget,
-            systems=quick.systems,
+            systems=quick.systems if systems is None else systems,
             methods=quick.methods,
             defaults={**self.defaults, **quick.defaults},
         )
@@ -305,6 +310,7 @@ class BenchmarkSpec(_Strict):
         plain["systems"] = list(self.systems)
         plain["methods"] = dict(self.methods)
         plain["quick"] = None
+        plain["systems_by_default"] = ()
         if seeds is not None:
             plain["seeds"] = tuple(seeds)
         if budget is not None:

@@ -20,6 +20,8 @@ VERBS = {
     "refine": ("chggen_kit.cli.refine:command", "Find and impose the symmetry of structures."),
     "hull": ("chggen_kit.cli.hull:command", "Print and draw a phase diagram, with candidates."),
     "symmetry": ("chggen_kit.cli.symmetry:command", "Report the symmetry of structures over tolerances."),
+    "environments": ("chggen_kit.cli.environments:command", "Compare local environments with those of references."),
+    "report": ("chggen_kit.cli.report:command", "Show a benchmark or a run as one page."),
     "export": ("chggen_kit.cli.export:command", "Write the structures of a run to files."),
     "judge": ("chggen_kit.cli.judge:command", "Ask other potentials about the best structures of a run."),
     "dft-inputs": ("chggen_kit.cli.dft_inputs:command", "Write VASP inputs for the best structures of a run."),

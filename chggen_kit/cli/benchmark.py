@@ -17,6 +17,7 @@ from chggen_kit.cli._shared import cli_state, parse_assignments
 )
 @click.option("--quick", is_flag=True, help="The small size of the specification.")
 @click.option("--seeds", metavar="N,N", help="In place of the specification's.")
+@click.option("--systems", metavar="NAME,NAME|all", help="Systems that are taken [those that it takes by default].")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes; 0: none but this one [one a core or device].")
 @click.option(
     "--cache",
@@ -44,6 +45,7 @@ def command(
     out: Path | None,
     quick: bool,
     seeds: str | None,
+    systems: str | None,
     workers: int | None,
     cache: Path | None,
     data: tuple[Path, ...],
@@ -84,7 +86,12 @@ def command(
     state = cli_state()
     state.registry()  # for --strict-plugins
     benchmark = Benchmark(
-        spec, quick=quick, seeds=parse_whole_numbers(seeds, "--seeds"), data=data, checkpoints=weights
+        spec,
+        quick=quick,
+        seeds=parse_whole_numbers(seeds, "--seeds"),
+        systems=None if systems is None else ("all" if systems == "all" else systems.split(",")),
+        data=data,
+        checkpoints=weights,
     )
     folder = out or Path("benchmarks") / benchmark.spec.name
     processes = workers if workers is not None else _places(os.cpu_count() or 1)

@@ -23,5 +23,5 @@ def cost_of(folder: Path) -> dict[str, Any]:
         cost["peak_memory_MB"] = max(cost["peak_memory_MB"], piece.get("peak_memory_MB", 0.0))
         if _DRAW in path.name and piece["records"]:
             # All structures of a piece were drawn in one batch.
-            cost["network_calls"] += piece["records"][0].get("network_calls") or 0
+            cost["network_calls"] += max(record.get("network_calls") or 0 for record in piece["records"])
     return cost

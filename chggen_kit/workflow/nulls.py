@@ -15,7 +15,7 @@ from chggen_kit.metrics.intervals import Share, wilson
 from chggen_kit.metrics.null_rates import random_framework
 from chggen_kit.samplers.random_placement import RandomOptions, RandomPlacement
 from chggen_kit.workflow import work
-from chggen_kit.workflow.config import GenerateConfig, InpaintConfig, RunConfig
+from chggen_kit.workflow.config import GenerateConfig, InpaintConfig, RunConfig, SymmetryMode
 from chggen_kit.workflow.plan import make_shards, plan_inpaintings
 from chggen_kit.workflow.records import HostRecord, Record, StructureData
 from chggen_kit.workflow.runner import Runner
@@ -28,6 +28,13 @@ MEANING_GIVEN_HOST = "random guests in the same host, at least 1.5 Å from any a
 
 _WITHOUT_NULL = ("projected", "annealed", "symmetric_yield")
 """Rates of the workflow `anneal`, which imposes symmetry: their null needs the relaxations of a run of its own."""
+_IMPOSED = {
+    "none": (),
+    "host": ("inpainted",),
+    "wyckoff": ("unconditional", "hosts", "inpainted"),
+    "given": ("unconditional", "hosts", "inpainted"),
+}
+"""Parts of the summary whose structures were drawn within a symmetry, or come from such."""
 
 
 class NullCounts(BaseModel):
@@ -151,22 +158,23 @@ def _plus(counts: NullCounts, **more: int) -> NullCounts:
     return counts.model_copy(update={name: getattr(counts, name) + value for name, value in more.items()})
 
 
-def with_nulls(summary: dict[str, Any], counts: NullCounts | None) -> dict[str, Any]:
-    """`summary` with the null of every rate beside it."""
+def with_nulls(summary: dict[str, Any], counts: NullCounts | None, symmetry: SymmetryMode = "none") -> dict[str, Any]:
+    """`summary` with the null of every rate beside it, save those of draws that `symmetry` was imposed on."""
     if counts is None:
         return summary
     result = dict(summary)
+    imposed = _IMPOSED[symmetry]
     given_host = "unconditional" not in summary
     for stage in ("unconditional", "inpainted"):
         part = summary.get(stage)
-        if part is not None:
+        if part is not None and stage not in imposed:
             rates: Mapping[str, Mapping[str, Any]] = part["symmetric_rates"]
             nulls = {name: {**rate, "null": counts.share(stage, name).as_json()} for name, rate in rates.items()}
             result[stage] = {**part, "symmetric_rates": nulls}
-    if "hosts" in summary:
+    if "hosts" in summary and "hosts" not in imposed:
         result["hosts"] = {**summary["hosts"], "null": wilson(counts.hosts, counts.starts).as_json()}
     means = MEANING_GIVEN_HOST if given_host else MEANING
-    without = [part for part in _WITHOUT_NULL if part in summary]
+    without = [part for part in (*imposed, *_WITHOUT_NULL) if part in summary]
     result["null_rates"] = {
         "means": means,
         "interval": "Wilson, 95 %",
@@ -183,7 +191,7 @@ def explanation(null_rates: Mapping[str, Any]) -> list[str]:
         names = ", ".join(name.replace("_", " ") for name in null_rates["rates_without_null"])
         lines.append(
             f"No null for {names}: symmetry is imposed there, and only relaxation tells whether it stays. Compare with "
-            "the same run and --unconditional-sampler random."
+            "the same run and --unconditional-sampler random (workflow anneal) or random-symmetric, and with --rattle."
         )
     return lines
 

@@ -56,6 +56,14 @@ def plot_diagram(diagram: Diagram, out: Path) -> None:
     # No pyplot: it keeps global state and looks for a display.
     figure = Figure(figsize=(7.0, 5.0), layout="constrained")
     FigureCanvasAgg(figure)
+    draw_diagram(diagram, figure)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Neither the date nor random identifiers: the same diagram gives the same file.
+    figure.savefig(out, dpi=200, metadata={"Date": None} if out.suffix.lower() == ".svg" else None)
+
+
+def draw_diagram(diagram: Diagram, figure: Any) -> None:  # noqa: ANN401  matplotlib's
+    """Draw a `diagram` of two or three elements into an empty matplotlib figure."""
     axes = figure.add_subplot()
     shown = [one for one in diagram.phases if one.kind == "reference" or one.above_hull <= HIGHEST]
     # The lowest of a composition is drawn last, on top of the others.
@@ -69,9 +77,6 @@ def plot_diagram(diagram: Diagram, out: Path) -> None:
         title += "\ncandidates without references of their own composition"
     axes.set_title(title, pad=14)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # Neither the date nor random identifiers: the same diagram gives the same file.
-    figure.savefig(out, dpi=200, metadata={"Date": None} if out.suffix.lower() == ".svg" else None)
 
 
 def _groups(shown: Sequence[DiagramPhase]) -> list[tuple[str, dict[str, Any], list[DiagramPhase]]]:

@@ -314,7 +314,9 @@ class _Run:
             stability = place_records(records, found, self._parts, exclude_composition=excludes)
             seconds = {kind: round(value, 1) for kind, value in runner.seconds.items()}
             extra = {"verb": self._config.verb, "seed": self._config.seed, **self._notes, "seconds": seconds}
-            summary = with_nulls(summarise(self._config, records, hosts, guests, extra, stability), nulls)
+            summary = with_nulls(
+                summarise(self._config, records, hosts, guests, extra, stability), nulls, self._config.symmetry
+            )
             if runner.computed or not self._is_written(stability):
                 self._write(records, hosts, summary, stability)
         return RunResult(directory.path, self._config, records, hosts, summary, stability)

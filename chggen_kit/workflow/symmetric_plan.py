@@ -168,7 +168,7 @@ def symmetric_fills(hosts: Sequence[HostRecord], copies: int, units: Mapping[int
             )
             rng = np.random.default_rng(np.random.SeedSequence([_FILLS, seed, host.start, copy]))
             try:
-                exact, operations = find_operations(structure, _HOST_SYMPREC_A, 1.0)
+                exact, operations = _host_symmetry(structure)
                 found = guest_orbits(exact, operations, host.guest_counts, rng)
             except InputError as error:
                 empty = StructureData.of(fill_template(structure, host.guest_counts))
@@ -177,6 +177,16 @@ def symmetric_fills(hosts: Sequence[HostRecord], copies: int, units: Mapping[int
                 continue
             plan.draws.append(_held(record, found.structure, found.operations))
     return plan
+
+
+def _host_symmetry(host: Structure) -> tuple[Structure, SymmetryOperations]:
+    exact, operations = find_operations(host, _HOST_SYMPREC_A, 1.0)
+    if operations.n_ops == 1:
+        raise InputError(
+            f"The host {host.composition.formula} has no symmetry within {_HOST_SYMPREC_A} Å: there is none to keep. "
+            "Symmetrise it first (chggen refine), or draw without --symmetry."
+        )
+    return exact, operations
 
 
 def fills_from(draws: Sequence[Draw], filled: Structure) -> list[Draw]:

@@ -98,6 +98,11 @@ def test_guests_within_the_symmetry_of_their_host(tmp_path: Path) -> None:
         structure = record.generated.structure()
         assert _number(structure) > 2
         assert np.allclose(structure.frac_coords[: len(TITANIA)], TITANIA.frac_coords, atol=1e-4)
+    bent = TITANIA.copy()
+    bent.perturb(0.1)
+    without = {**settings, "host": StructureData.of(bent), "symmetry": "host"}
+    with pytest.raises(InputError, match="Symmetrise it first"):
+        run_inpaint(build_config(InpaintConfig, without, toy_registry()), tmp_path / "bent", registry=toy_registry())
     impossible = {**settings, "host": StructureData.of(SCREW), "guest_counts": {"Li": 1}, "symmetry": "host"}
     with pytest.raises(InputError, match="orbits of 2 points"):
         run_inpaint(build_config(InpaintConfig, impossible, toy_registry()), tmp_path / "no", registry=toy_registry())
@@ -164,3 +169,14 @@ def _fills() -> list[Draw]:
 def test_what_makes_no_sense_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         build_config(GenerateConfig, {"formula": "TiO2", **TOY_SETTINGS, **changes}, toy_registry())
+
+
+def test_rates_of_imposed_symmetry_have_no_null_of_free_atoms(tmp_path: Path) -> None:
+    settings = {"formula": "TiO2", "n": 3, "formula_units": [2], "micro_batch_atoms": 30, **TOY_SETTINGS}
+    config = build_config(GenerateConfig, {**settings, "symmetry": "wyckoff", "guests": ()}, toy_registry())
+    summary = run_generate(config, tmp_path / "run", registry=toy_registry()).summary
+    assert set(summary["null_rates"]["rates_without_null"]) == {"unconditional", "hosts", "inpainted"}
+    assert "null" not in summary["unconditional"]["symmetric_rates"]["among_started"]
+    free = build_config(GenerateConfig, {**settings, "guests": ()}, toy_registry())
+    summary = run_generate(free, tmp_path / "free", registry=toy_registry()).summary
+    assert "null" in summary["unconditional"]["symmetric_rates"]["among_started"]

@@ -1,0 +1,132 @@
+"""Local environments as in Fig. 2 c-f of Zhong et al. (2025): g(r) by pair, coordination numbers by element."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chggen_kit.metrics.environments import EnvironmentComparison, EnvironmentSet, Pair
+from chggen_kit.report.drawing import HATCHES, FigureSpec, colour, ink, plain
+
+Comparisons = Mapping[str, EnvironmentComparison]
+"""By method, or stage of a run; all with the same references."""
+MOST = 9
+"""Panels in a figure; of more pairs those between different elements come first."""
+_COLUMNS = 3
+_REFERENCES = "references"
+
+
+def environment_figures(comparisons: Comparisons) -> list[FigureSpec]:
+    """Radial distribution functions, and coordination numbers where there are any."""
+    pairs = dict.fromkeys(pair for one in comparisons.values() for pair in one.pairs)
+    species = dict.fromkeys(name for one in comparisons.values() for name in one.species)
+    chosen = sorted(pairs, key=lambda pair: (pair[0] == pair[1], pair))[:MOST]
+    found = [_rdf(comparisons, chosen)]
+    if species:
+        found.append(_coordination(comparisons, list(species)[:MOST]))
+    return found
+
+
+def _sets(comparisons: Comparisons) -> dict[str, EnvironmentSet]:
+    """Each method's set, and the references last."""
+    reference = next(iter(comparisons.values())).reference
+    return {**{name: one.generated for name, one in comparisons.items()}, _REFERENCES: reference}
+
+
+def _look(number: int, last: int) -> str:
+    return ink() if number == last else colour(number)
+
+
+def _panels(figure: Any, number: int) -> list[Any]:  # noqa: ANN401  matplotlib's
+    columns = min(_COLUMNS, number)
+    rows = -(-number // columns)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for extra in axes[number:]:
+        extra.set_visible(False)
+    return list(axes[:number])
+
+
+def _size(number: int) -> tuple[float, float]:
+    columns = min(_COLUMNS, number)
+    return max(4.6, 3.1 * columns), 0.9 + 2.3 * -(-number // columns)
+
+
+def _rdf(comparisons: Comparisons, pairs: Sequence[Pair]) -> FigureSpec:
+    sets = _sets(comparisons)
+    radii = sets[_REFERENCES].settings.centres_A
+
+    def draw(figure: Any) -> None:  # noqa: ANN401  matplotlib's
+        for axes, pair in zip(_panels(figure, len(pairs)), pairs, strict=True):
+            for number, one in enumerate(sets.values()):
+                values = one.rdf(pair)
+                if values is not None:
+                    style = "--" if number == len(sets) - 1 else "-"
+                    axes.plot(radii, values, color=_look(number, len(sets) - 1), linewidth=1.2, linestyle=style)
+            axes.axhline(1.0, color=ink(), linewidth=0.6, linestyle=":")
+            axes.set_title("-".join(pair), fontsize=10)
+            axes.set(xlabel="r (Å)", ylabel="g(r)", xlim=(0, radii[-1]), ylim=(0, None))
+        _legend(figure, list(sets), lines=True)
+
+    means = "; ".join(f"{name} {one.mean_rdf_A.value:.3f} Å" for name, one in comparisons.items())
+    return FigureSpec(
+        "environments-rdf",
+        "Radial distribution functions",
+        f"Curves of g(r) by pair of elements ({', '.join(map('-'.join, pairs))}), of generated structures and "
+        f"references. Mean distance from the references: {means}.",
+        "Counts over those of an ideal gas of the same density.",
+        draw,
+        _size(len(pairs)),
+    )
+
+
+def _coordination(comparisons: Comparisons, species: Sequence[str]) -> FigureSpec:
+    sets = _sets(comparisons)
+    settings = sets[_REFERENCES].settings
+    width = 0.84 / len(sets)
+
+    def draw(figure: Any) -> None:  # noqa: ANN401  matplotlib's
+        for axes, name in zip(_panels(figure, len(species)), species, strict=True):
+            for number, one in enumerate(sets.values()):
+                shares = one.coordination(name) or {}
+                axes.bar(
+                    [count + (number - (len(sets) - 1) / 2) * width for count in shares],
+                    [100 * share for share in shares.values()],
+                    width,
+                    color=_look(number, len(sets) - 1),
+                    hatch=HATCHES[number % len(HATCHES)],
+                    edgecolor=ink(),
+                    linewidth=0.5,
+                )
+            axes.set_title(name, fontsize=10)
+            axes.set(xlabel="neighbours", ylabel="atoms (%)")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.grid(visible=False, axis="x")
+        _legend(figure, list(sets), lines=False)
+
+    means = "; ".join(f"{name} {one.mean_coordination.value:.2f} neighbours" for name, one in comparisons.items())
+    only = f", of {', '.join(settings.ligands)} only" if settings.ligands else ""
+    return FigureSpec(
+        "environments-coordination",
+        "Coordination numbers",
+        f"Bars of coordination numbers by element ({', '.join(species)}), of generated structures and references. "
+        f"Mean distance from the references: {means}.",
+        f"Neighbours by {settings.finder}{only}.",
+        draw,
+        _size(len(species)),
+    )
+
+
+def _legend(figure: Any, names: Sequence[str], *, lines: bool) -> None:  # noqa: ANN401  matplotlib's
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    last = len(names) - 1
+    handles: list[Any] = []
+    for number, name in enumerate(names):
+        if lines:
+            style = "--" if number == last else "-"
+            handles.append(Line2D([], [], color=_look(number, last), linestyle=style, label=plain(name)))
+        else:
+            hatch = HATCHES[number % len(HATCHES)]
+            handles.append(Patch(facecolor=_look(number, last), hatch=hatch, edgecolor=ink(), label=plain(name)))
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(3, len(handles)), fontsize=9)
