@@ -15,7 +15,7 @@ from chggen_kit.benchmark.outcome import OUTCOME_FILE, CellOutcome
 from chggen_kit.workflow.config import config_hash
 
 Basis = Literal["done", "same method", "rough"]
-_MODEL_S, _RELAX_S = 0.35, 0.25
+_MODEL_S, _RELAX_S = 0.06, 0.05
 """CPU seconds on one core for each start and atom: drawing with a score model of the kit, relaxing with its potential.
 Measured with a few starts of 9 to 24 atoms; other models, potentials and levels differ by factors of several."""
 _OF_THE_TARGET = (

@@ -328,7 +328,8 @@ def compare(generated: EnvironmentSet, reference: EnvironmentSet, *, seed: int =
             f"{', '.join(sorted({one for pair in reference.pairs for one in pair}))}."
         )
     species = [one for one in generated.species if one in reference.species]
-    generator = np.random.default_rng(seed)
+    # Two of them, so that the floor does not depend on how many structures were generated.
+    generator, splitter = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
 
     def distances(ours: EnvironmentSet, theirs: EnvironmentSet) -> Array:
         rdf = np.array([rdf_distance_A(ours, theirs, pair) for pair in pairs])
@@ -338,7 +339,7 @@ def compare(generated: EnvironmentSet, reference: EnvironmentSet, *, seed: int =
     value = distances(generated, reference)
     n, m = len(generated.structures), len(reference.structures)
     drawn = [distances(generated.take(generator.integers(n, size=n)), reference) for _ in range(RESAMPLES * (n > 1))]
-    halves = [generator.permutation(m) for _ in range(RESAMPLES // 4 * (m > 1))]
+    halves = [splitter.permutation(m) for _ in range(RESAMPLES // 4 * (m > 1))]
     floors = [distances(reference.take(one[: m // 2]), reference.take(one[m // 2 :])) for one in halves]
     low, high = _quantiles(drawn, len(value))
     found = [

@@ -10,6 +10,8 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from pluggy import PluginValidationError
+
 from chggen_kit.errors import PluginError
 
 _MACHINERY = ("importlib", "metadata", "pluggy")
@@ -123,7 +125,10 @@ def mending_line(error: BaseException, distribution: str, own_module: str) -> st
 
 def describe(error: BaseException) -> str:
     """`error` in one line: its type, the first line of its message, and where it was raised."""
-    message = str(error).strip().split("\n", maxsplit=1)[0].rstrip(".")
+    lines = str(error).strip().split("\n")
+    if isinstance(error, PluginValidationError):  # names the hook first, and what is wrong with it last
+        lines = [f"{lines[0]}: {lines[-1]}"]
+    message = lines[0].rstrip(".")
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_machinery(f.filename)]
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {message}{where}" if message else f"{type(error).__name__}{where}"

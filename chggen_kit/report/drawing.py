@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +86,36 @@ def ink() -> str:
     import matplotlib as mpl
 
     return str(mpl.rcParams["text.color"])
+
+
+class Looks:
+    """Colours and hatches of methods, the same in every figure of a report.
+
+    Args:
+        methods: in the order in which they take colours; others come after them.
+    """
+
+    def __init__(self, methods: Iterable[str]) -> None:
+        self._numbers = {name: number for number, name in enumerate(dict.fromkeys(methods))}
+
+    def _number(self, method: str) -> int:
+        return self._numbers.setdefault(method, len(self._numbers))
+
+    def colour(self, method: str) -> str:
+        """Colour of `method` in the theme in force."""
+        return colour(self._number(method))
+
+    def bar(self, method: str) -> dict[str, Any]:
+        """Look of a bar of `method`: a hatch tells it from others where colours do not."""
+        hatch = HATCHES[self._number(method) % len(HATCHES)]
+        return {"facecolor": self.colour(method), "hatch": hatch, "edgecolor": ink(), "linewidth": 0.5}
+
+
+def add_legend(figure: Any, handles: Sequence[Any]) -> None:  # noqa: ANN401  matplotlib's
+    """A legend above the axes, in as many columns as the figure is wide for."""
+    longest = max(len(one.get_label()) for one in handles)
+    columns = int(figure.get_figwidth() * 72 // (5.2 * longest + 40))
+    figure.legend(handles=handles, loc="outside upper center", ncols=max(1, min(len(handles), columns, 4)), fontsize=9)
 
 
 def colour(number: int) -> str:

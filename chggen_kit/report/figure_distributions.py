@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chggen_kit.report.drawing import HATCHES, FigureSpec, colour, ink, plain
+from chggen_kit.report.drawing import FigureSpec, Looks, add_legend, ink, plain
 from chggen_kit.report.figure_rates import methods_of
 from chggen_kit.workflow.records import OK
 
@@ -61,18 +61,18 @@ _QUANTITIES = (
 )
 
 
-def distribution_figures(structures: pd.DataFrame) -> list[FigureSpec]:
+def distribution_figures(structures: pd.DataFrame, looks: Looks) -> list[FigureSpec]:
     """A histogram for each quantity that structures have."""
     counted = structures[structures["counted"].fillna(value=False) & (structures["outcome"] == OK)]
     found = []
     for quantity in _QUANTITIES:
         rows = counted[counted[quantity.column].notna()]
         if len(rows):
-            found.append(_histogram(rows, quantity))
+            found.append(_histogram(rows, quantity, looks))
     return found
 
 
-def _histogram(rows: pd.DataFrame, quantity: _Quantity) -> FigureSpec:
+def _histogram(rows: pd.DataFrame, quantity: _Quantity, looks: Looks) -> FigureSpec:
     methods = methods_of(rows)
     values = {
         method: rows.loc[rows["method"] == method, quantity.column].to_numpy(dtype=float, na_value=np.nan)
@@ -85,12 +85,12 @@ def _histogram(rows: pd.DataFrame, quantity: _Quantity) -> FigureSpec:
 
     def draw(figure: Any) -> None:  # noqa: ANN401  matplotlib's
         axes = figure.add_subplot()
-        (_overlay if overlaid else _rows)(axes, values, edges)
+        (_overlay if overlaid else _rows)(axes, values, edges, looks)
         if edges[0] < 0 < edges[-1]:
             axes.axvline(0.0, color=ink(), linewidth=0.8)
         axes.set(xlabel=quantity.label, xlim=(edges[0], edges[-1]))
         if overlaid:
-            figure.legend(loc="outside upper center", ncols=min(3, len(methods)), fontsize=9)
+            add_legend(figure, axes.get_legend_handles_labels()[0])
 
     medians = "; ".join(
         f"{method}: median {np.median(one):.3f} {quantity.unit} of {len(one)}" for method, one in values.items()
@@ -106,29 +106,49 @@ def _histogram(rows: pd.DataFrame, quantity: _Quantity) -> FigureSpec:
     )
 
 
-def _overlay(axes: Any, values: Mapping[str, NDArray[np.float64]], edges: NDArray[np.float64]) -> None:  # noqa: ANN401  matplotlib's
+def _overlay(
+    axes: Any,  # noqa: ANN401  matplotlib's
+    values: Mapping[str, NDArray[np.float64]],
+    edges: NDArray[np.float64],
+    looks: Looks,
+) -> None:
     """Histograms over each other."""
-    for number, (method, mine) in enumerate(values.items()):
+    for method, mine in values.items():
         weights = np.full(len(mine), 100 / len(mine))
-        axes.hist(mine, edges, weights=weights, histtype="stepfilled", color=colour(number), alpha=0.25, linewidth=0)
         axes.hist(
-            mine, edges, weights=weights, histtype="step", color=colour(number), linewidth=1.6, label=plain(method)
+            mine, edges, weights=weights, histtype="stepfilled", color=looks.colour(method), alpha=0.25, linewidth=0
+        )
+        axes.hist(
+            mine,
+            edges,
+            weights=weights,
+            histtype="step",
+            color=looks.colour(method),
+            linewidth=1.6,
+            label=plain(method),
         )
         median = float(np.median(mine))
         if edges[0] <= median <= edges[-1]:
-            axes.axvline(median, color=colour(number), linestyle="--", linewidth=1.2)
+            axes.axvline(median, color=looks.colour(method), linestyle="--", linewidth=1.2)
     axes.set_ylabel("structures (%)")
 
 
-def _rows(axes: Any, values: Mapping[str, NDArray[np.float64]], edges: NDArray[np.float64]) -> None:  # noqa: ANN401  matplotlib's
+def _rows(
+    axes: Any,  # noqa: ANN401  matplotlib's
+    values: Mapping[str, NDArray[np.float64]],
+    edges: NDArray[np.float64],
+    looks: Looks,
+) -> None:
     """A row for each method: every structure as a dot, quartiles as a box, the median dashed as in `_overlay`."""
     places = np.arange(len(values))[::-1]
-    for number, (place, mine) in enumerate(zip(places, values.values(), strict=True)):
+    for place, (method, mine) in zip(places, values.items(), strict=True):
         # Dots of equal height would cover each other; this spread is the same every time.
         spread = 0.26 * np.sin(2.4 * np.arange(len(mine)))
-        axes.scatter(mine, place + spread, s=7, color=colour(number), alpha=0.55, linewidths=0)
+        axes.scatter(mine, place + spread, s=7, color=looks.colour(method), alpha=0.55, linewidths=0)
         low, median, high = np.quantile(mine, [0.25, 0.5, 0.75])
-        axes.barh(place, high - low, 0.62, left=low, color=colour(number), alpha=0.25, edgecolor=ink(), linewidth=0.8)
+        axes.barh(
+            place, high - low, 0.62, left=low, color=looks.colour(method), alpha=0.25, edgecolor=ink(), linewidth=0.8
+        )
         if edges[0] <= median <= edges[-1]:
             axes.plot([median, median], [place - 0.31, place + 0.31], color=ink(), linestyle="--", linewidth=1.6)
     axes.set_yticks(places, [plain(one) for one in values])
@@ -145,7 +165,7 @@ def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.linspace(low - margin, high + margin, BINS + 1)
 
 
-def cost_figure(cells: pd.DataFrame, unit: str) -> FigureSpec | None:
+def cost_figure(cells: pd.DataFrame, unit: str, looks: Looks) -> FigureSpec | None:
     """Time by method, and for each symmetric structure where these are counted; None without times."""
     column = "cpu_seconds" if cells["cpu_seconds"].notna().any() else "wall_seconds"
     done = cells[cells[column].notna()]
@@ -159,11 +179,11 @@ def cost_figure(cells: pd.DataFrame, unit: str) -> FigureSpec | None:
     def draw(figure: Any) -> None:  # noqa: ANN401  matplotlib's
         left, *right = np.atleast_1d(figure.subplots(1, 2 if with_yield else 1, sharey=True))
         places = np.arange(len(methods))[::-1]
-        for number, (place, seconds) in enumerate(zip(places, total, strict=True)):
-            look = {"color": colour(number), "hatch": HATCHES[number % len(HATCHES)], "edgecolor": ink()}
-            left.barh(place, seconds, linewidth=0.5, **look)
-            if right and symmetric[number]:
-                right[0].barh(place, seconds / symmetric[number], linewidth=0.5, **look)
+        for place, method, seconds, count in zip(places, methods, total, symmetric, strict=True):
+            look = looks.bar(method)
+            left.barh(place, seconds, **look)
+            if right and count:
+                right[0].barh(place, seconds / count, **look)
             elif right:
                 right[0].text(0, place, " none", va="center", fontsize=9)
         left.set_yticks(places, [plain(one) for one in methods])

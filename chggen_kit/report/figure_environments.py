@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chggen_kit.metrics.environments import EnvironmentComparison, EnvironmentSet, Pair
-from chggen_kit.report.drawing import HATCHES, FigureSpec, colour, ink, plain
+from chggen_kit.report.drawing import FigureSpec, Looks, add_legend, ink, plain
 
 Comparisons = Mapping[str, EnvironmentComparison]
 """By method, or stage of a run; all with the same references."""
@@ -16,14 +16,14 @@ _COLUMNS = 3
 _REFERENCES = "references"
 
 
-def environment_figures(comparisons: Comparisons) -> list[FigureSpec]:
+def environment_figures(comparisons: Comparisons, looks: Looks) -> list[FigureSpec]:
     """Radial distribution functions, and coordination numbers where there are any."""
     pairs = dict.fromkeys(pair for one in comparisons.values() for pair in one.pairs)
     species = dict.fromkeys(name for one in comparisons.values() for name in one.species)
     chosen = sorted(pairs, key=lambda pair: (pair[0] == pair[1], pair))[:MOST]
-    found = [_rdf(comparisons, chosen)]
+    found = [_rdf(comparisons, chosen, looks)]
     if species:
-        found.append(_coordination(comparisons, list(species)[:MOST]))
+        found.append(_coordination(comparisons, list(species)[:MOST], looks))
     return found
 
 
@@ -33,8 +33,14 @@ def _sets(comparisons: Comparisons) -> dict[str, EnvironmentSet]:
     return {**{name: one.generated for name, one in comparisons.items()}, _REFERENCES: reference}
 
 
-def _look(number: int, last: int) -> str:
-    return ink() if number == last else colour(number)
+def _line(name: str, looks: Looks) -> dict[str, Any]:
+    if name == _REFERENCES:
+        return {"color": ink(), "linestyle": "--", "linewidth": 1.2}
+    return {"color": looks.colour(name), "linewidth": 1.2}
+
+
+def _bar(name: str, looks: Looks) -> dict[str, Any]:
+    return {"facecolor": ink(), "edgecolor": ink(), "linewidth": 0.5} if name == _REFERENCES else looks.bar(name)
 
 
 def _panels(figure: Any, number: int) -> list[Any]:  # noqa: ANN401  matplotlib's
@@ -51,21 +57,22 @@ def _size(number: int) -> tuple[float, float]:
     return max(4.6, 3.1 * columns), 0.9 + 2.3 * -(-number // columns)
 
 
-def _rdf(comparisons: Comparisons, pairs: Sequence[Pair]) -> FigureSpec:
+def _rdf(comparisons: Comparisons, pairs: Sequence[Pair], looks: Looks) -> FigureSpec:
     sets = _sets(comparisons)
     radii = sets[_REFERENCES].settings.centres_A
 
     def draw(figure: Any) -> None:  # noqa: ANN401  matplotlib's
+        from matplotlib.lines import Line2D
+
         for axes, pair in zip(_panels(figure, len(pairs)), pairs, strict=True):
-            for number, one in enumerate(sets.values()):
+            for name, one in sets.items():
                 values = one.rdf(pair)
                 if values is not None:
-                    style = "--" if number == len(sets) - 1 else "-"
-                    axes.plot(radii, values, color=_look(number, len(sets) - 1), linewidth=1.2, linestyle=style)
+                    axes.plot(radii, values, **_line(name, looks))
             axes.axhline(1.0, color=ink(), linewidth=0.6, linestyle=":")
             axes.set_title("-".join(pair), fontsize=10)
             axes.set(xlabel="r (Å)", ylabel="g(r)", xlim=(0, radii[-1]), ylim=(0, None))
-        _legend(figure, list(sets), lines=True)
+        add_legend(figure, [Line2D([], [], **_line(name, looks), label=plain(name)) for name in sets])
 
     means = "; ".join(f"{name} {one.mean_rdf_A.value:.3f} Å" for name, one in comparisons.items())
     return FigureSpec(
@@ -79,29 +86,28 @@ def _rdf(comparisons: Comparisons, pairs: Sequence[Pair]) -> FigureSpec:
     )
 
 
-def _coordination(comparisons: Comparisons, species: Sequence[str]) -> FigureSpec:
+def _coordination(comparisons: Comparisons, species: Sequence[str], looks: Looks) -> FigureSpec:
     sets = _sets(comparisons)
     settings = sets[_REFERENCES].settings
     width = 0.84 / len(sets)
 
     def draw(figure: Any) -> None:  # noqa: ANN401  matplotlib's
-        for axes, name in zip(_panels(figure, len(species)), species, strict=True):
-            for number, one in enumerate(sets.values()):
-                shares = one.coordination(name) or {}
+        from matplotlib.patches import Patch
+
+        for axes, element in zip(_panels(figure, len(species)), species, strict=True):
+            for number, (name, one) in enumerate(sets.items()):
+                shares = one.coordination(element) or {}
                 axes.bar(
                     [count + (number - (len(sets) - 1) / 2) * width for count in shares],
                     [100 * share for share in shares.values()],
                     width,
-                    color=_look(number, len(sets) - 1),
-                    hatch=HATCHES[number % len(HATCHES)],
-                    edgecolor=ink(),
-                    linewidth=0.5,
+                    **_bar(name, looks),
                 )
-            axes.set_title(name, fontsize=10)
+            axes.set_title(element, fontsize=10)
             axes.set(xlabel="neighbours", ylabel="atoms (%)")
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(visible=False, axis="x")
-        _legend(figure, list(sets), lines=False)
+        add_legend(figure, [Patch(**_bar(name, looks), label=plain(name)) for name in sets])
 
     means = "; ".join(f"{name} {one.mean_coordination.value:.2f} neighbours" for name, one in comparisons.items())
     only = f", of {', '.join(settings.ligands)} only" if settings.ligands else ""
@@ -114,19 +120,3 @@ def _coordination(comparisons: Comparisons, species: Sequence[str]) -> FigureSpe
         draw,
         _size(len(species)),
     )
-
-
-def _legend(figure: Any, names: Sequence[str], *, lines: bool) -> None:  # noqa: ANN401  matplotlib's
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    last = len(names) - 1
-    handles: list[Any] = []
-    for number, name in enumerate(names):
-        if lines:
-            style = "--" if number == last else "-"
-            handles.append(Line2D([], [], color=_look(number, last), linestyle=style, label=plain(name)))
-        else:
-            hatch = HATCHES[number % len(HATCHES)]
-            handles.append(Patch(facecolor=_look(number, last), hatch=hatch, edgecolor=ink(), label=plain(name)))
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(3, len(handles)), fontsize=9)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chggen_kit.report.drawing import HATCHES, FigureSpec, colour, ink, plain
+from chggen_kit.report.drawing import FigureSpec, Looks, add_legend, ink, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ _SHOWN = (
 MOST_BARS = 90
 MOST_BANDS = 3
 """Methods whose intervals are drawn over the tolerance: more of them cover each other."""
-_NULL_NAME = "random structures in the same steps"
+_NULL_NAME = "at random"
 
 
 def plain_rates(rates: pd.DataFrame, metric: str = METRIC) -> pd.DataFrame:
@@ -48,7 +48,7 @@ def methods_of(frame: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(frame["method"].dropna()))
 
 
-def success_figures(rates: pd.DataFrame) -> list[FigureSpec]:
+def success_figures(rates: pd.DataFrame, looks: Looks) -> list[FigureSpec]:
     """Bars by system, by number of atoms where there are several, and curves over tolerances; those that have data."""
     found = []
     for metric, prefix, title, about in _SHOWN:
@@ -66,14 +66,16 @@ def success_figures(rates: pd.DataFrame) -> list[FigureSpec]:
                 continue
             if scope == "n_atoms":
                 groups.sort()
-            found.append(_grouped(rows, scope, groups, f"{prefix}-by-{name}", f"{title} by {name}", about))
+            found.append(_grouped(rows, looks, scope, groups, f"{prefix}-by-{name}", f"{title} by {name}", about))
     ladder = ladder_rates(rates)
     if len(set(ladder["tolerance_A"].dropna())) > 1:
-        found.append(_curves(ladder))
+        found.append(_curves(ladder, looks))
     return found
 
 
-def _grouped(rows: pd.DataFrame, key: str, groups: Sequence[Any], name: str, title: str, about: str) -> FigureSpec:
+def _grouped(
+    rows: pd.DataFrame, looks: Looks, key: str, groups: Sequence[Any], name: str, title: str, about: str
+) -> FigureSpec:
     """Bars; where they would be too many, points with lines between them."""
     methods = methods_of(rows)
     label = "system" if key == "system" else "atoms in the cell"
@@ -89,15 +91,15 @@ def _grouped(rows: pd.DataFrame, key: str, groups: Sequence[Any], name: str, tit
             there = [(place + shift, one.iloc[0]) for place, one in enumerate(mine) if len(one)]
             if crowded:
                 at, shares = [x for x, _ in there], [100 * float(row["rate"]) for _, row in there]
-                axes.plot(at, shares, color=colour(number), marker="o", markersize=4, linewidth=1.0)
+                axes.plot(at, shares, color=looks.colour(method), marker="o", markersize=4, linewidth=1.0)
             for x, row in there:
-                _bar(axes, x, 0 if crowded else width, number, row)
+                _bar(axes, x, 0 if crowded else width, looks, row)
                 marked |= not crowded and _null_mark(axes, x, width, row)
         axes.set_xticks(range(len(groups)), [plain(one) for one in groups], **_slanted(groups))
         axes.set(xlabel=label, ylabel="symmetric (%)", ylim=(0, None))
         axes.set_ylim(0, max(axes.get_ylim()[1], 5))
         axes.grid(visible=False, axis="x")
-        _legend(figure, methods, with_null=marked)
+        _legend(figure, looks, methods, with_null=marked)
 
     lines = [
         f"{row['method']}, {label} {row[key]}: {100 * row['rate']:.0f} % of {row['denominator']}"
@@ -115,28 +117,24 @@ def _grouped(rows: pd.DataFrame, key: str, groups: Sequence[Any], name: str, tit
     )
 
 
-def _legend(figure: Any, methods: Sequence[str], *, with_null: bool) -> None:  # noqa: ANN401  matplotlib's
+def _legend(figure: Any, looks: Looks, methods: Sequence[str], *, with_null: bool) -> None:  # noqa: ANN401  matplotlib's
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles: list[Any] = [
-        Patch(facecolor=colour(number), hatch=HATCHES[number % len(HATCHES)], edgecolor=ink(), label=plain(method))
-        for number, method in enumerate(methods)
-    ]
+    handles: list[Any] = [Patch(**looks.bar(method), label=plain(method)) for method in methods]
     if with_null:
         handles.append(Line2D([], [], color=ink(), linestyle=":", linewidth=2, label=_NULL_NAME))
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(3, len(handles)), fontsize=9)
+    add_legend(figure, handles)
 
 
-def _bar(axes: Any, x: float, width: float, number: int, row: Any) -> None:  # noqa: ANN401  matplotlib's, a row
+def _bar(axes: Any, x: float, width: float, looks: Looks, row: Any) -> None:  # noqa: ANN401  matplotlib's, a row
     rate = 100 * float(row["rate"])
     if width:
-        look = {"color": colour(number), "hatch": HATCHES[number % len(HATCHES)], "edgecolor": ink()}
-        axes.bar(x, rate, 0.92 * width, linewidth=0.5, **look)
+        axes.bar(x, rate, 0.92 * width, **looks.bar(str(row["method"])))
     low, high = _percent(row["low"]), _percent(row["high"])
     if math.isfinite(low) and math.isfinite(high):
         reach = [[max(0.0, rate - low)], [max(0.0, high - rate)]]
-        line = ink() if width else colour(number)
+        line = ink() if width else looks.colour(str(row["method"]))
         axes.errorbar(x, rate, yerr=reach, color=line, capsize=2.5, linewidth=1.0 if width else 0.6)
 
 
@@ -161,26 +159,30 @@ def _slanted(groups: Sequence[Any]) -> dict[str, Any]:
     return {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
 
 
-def _curves(rows: pd.DataFrame) -> FigureSpec:
+def _curves(rows: pd.DataFrame, looks: Looks) -> FigureSpec:
     systems = list(dict.fromkeys(rows["system"].dropna()))
     shown = rows[rows["system"].isna()] if rows["system"].isna().any() else rows[rows["system"] == systems[0]]
     methods = methods_of(shown)
 
     def draw(figure: Any) -> None:  # noqa: ANN401  matplotlib's
         axes = figure.add_subplot()
-        for number, method in enumerate(methods):
+        for method in methods:
             mine = shown[shown["method"] == method].sort_values("tolerance_A")
             at = mine["tolerance_A"].to_numpy(dtype=float, na_value=np.nan)
             axes.plot(
-                at, 100 * mine["rate"].to_numpy(dtype=float), marker="o", color=colour(number), label=plain(method)
+                at,
+                100 * mine["rate"].to_numpy(dtype=float),
+                marker="o",
+                color=looks.colour(method),
+                label=plain(method),
             )
             if len(methods) > MOST_BANDS:
                 continue
             low, high = (mine[end].to_numpy(dtype=float, na_value=np.nan) * 100 for end in ("low", "high"))
-            axes.fill_between(at, low, high, color=colour(number), alpha=0.15, linewidth=0)
+            axes.fill_between(at, low, high, color=looks.colour(method), alpha=0.15, linewidth=0)
         axes.set(xscale="log", xlabel="tolerance (Å)", ylabel="symmetric structures (%)")
         axes.set_ylim(0, max(axes.get_ylim()[1], 5))
-        figure.legend(loc="outside upper center", ncols=min(3, len(methods)), fontsize=9)
+        add_legend(figure, axes.get_lines())
 
     where = "over all systems" if rows["system"].isna().any() else f"of {systems[0]}"
     ends = []

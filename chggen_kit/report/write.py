@@ -14,7 +14,7 @@ from chggen_kit.plugins import Registry
 from chggen_kit.report.benchmark_tables import benchmark_content, is_benchmark
 from chggen_kit.report.content import ReportContent
 from chggen_kit.report.diagrams import diagrams_of
-from chggen_kit.report.drawing import FigureSpec, write_files
+from chggen_kit.report.drawing import FigureSpec, Looks, write_files
 from chggen_kit.report.environment_sets import Which, reference_structures
 from chggen_kit.report.figure_distributions import cost_figure, distribution_figures
 from chggen_kit.report.figure_environments import environment_figures
@@ -103,11 +103,12 @@ def with_environments(
 
 def figures_of(content: ReportContent) -> dict[str, list[FigureSpec]]:
     """All figures that there is something for, by section of the page."""
-    cost = cost_figure(content.cells, content.cost_unit)
-    environments = environment_figures(content.environments) if content.environments else []
+    looks = Looks([*content.structures["method"].dropna(), *content.rates["method"].dropna()])
+    cost = cost_figure(content.cells, content.cost_unit, looks)
+    environments = environment_figures(content.environments, looks) if content.environments else []
     sections = {
-        "success": success_figures(content.rates),
-        "distributions": distribution_figures(content.structures),
+        "success": success_figures(content.rates, looks),
+        "distributions": distribution_figures(content.structures, looks),
         "phases": phase_figures(content.diagrams),
         "environments": environments,
         "cost": [] if cost is None else [cost],
@@ -121,7 +122,7 @@ def draw_environments(comparison: EnvironmentComparison, out: Path) -> list[Path
     Raises:
         InputError: when one is.
     """
-    figures = environment_figures({"generated": comparison})
+    figures = environment_figures({"generated": comparison}, Looks(["generated"]))
     refuse_existing(out / f"{spec.name}{suffix}" for spec in figures for suffix in (".svg", ".png"))
     return [path for spec in figures for path in write_files(spec, out)]
 

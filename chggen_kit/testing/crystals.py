@@ -44,6 +44,18 @@ def caesium_chloride(cation: int, anion: int, a: float) -> CrystalBatch:
     return _cubic(a, [cation, anion], [(0.0, 0.0, 0.0), (0.5, 0.5, 0.5)])
 
 
+def wurtzite(cation: int, anion: int, a: float, c: float) -> CrystalBatch:
+    """Wurtzite with the ideal u = 3/8, 4 atoms in a hexagonal cell (angle of 120 degrees); `a` and `c` in Å."""
+    sites = [(1 / 3, 2 / 3, 0.0), (2 / 3, 1 / 3, 0.5), (1 / 3, 2 / 3, 0.375), (2 / 3, 1 / 3, 0.875)]
+    cell = [[a, 0.0, 0.0], [-a / 2, a * 3**0.5 / 2, 0.0], [0.0, 0.0, c]]
+    return CrystalBatch(
+        frac_coords=torch.tensor(sites, dtype=torch.float64),
+        lattice=torch.tensor([cell], dtype=torch.float64),
+        species=torch.tensor([cation, cation, anion, anion], dtype=torch.int64),
+        num_atoms=torch.tensor([4]),
+    )
+
+
 def face_centred(element: int, a: float) -> CrystalBatch:
     """Conventional cell of a face-centred cubic element, 4 atoms; `a` in Å."""
     return _cubic(a, [element] * 4, list(_FACES))

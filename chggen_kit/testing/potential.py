@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from chggen_kit.errors import InputError
 from chggen_kit.interfaces import Evaluation, Potential
 from chggen_kit.state import CrystalBatch
 from chggen_kit.testing.crystals import covered, disturbed, textbook_crystals
+from chggen_kit.testing.measuring import chosen, copied, measure_all
 from chggen_kit.testing.report import ConformanceReport, LawResult
 from chggen_kit.torus import wrap
 
@@ -41,7 +42,11 @@ class PotentialTolerances:
 
 
 def check_potential(
-    potential: Potential, batch: CrystalBatch | None = None, tolerances: PotentialTolerances | None = None
+    potential: Potential,
+    batch: CrystalBatch | None = None,
+    tolerances: PotentialTolerances | None = None,
+    *,
+    only: Collection[str] | None = None,
 ) -> ConformanceReport:
     """Measure every law of `Potential` on `potential`.
 
@@ -50,6 +55,7 @@ def check_potential(
         batch: at least two crystals away from equilibrium, of covered elements, float64; by default disturbed textbook
             crystals (rocksalt, fluorite, perovskite, ...) of covered elements.
         tolerances: largest deviations that pass.
+        only: names of the laws to measure; all by default.
 
     Returns:
         One result a law; `raise_if_failed()` of it raises `PluginError` with a table.
@@ -64,19 +70,12 @@ def check_potential(
             "elements that the potential covers."
         )
     check = _Check(potential, crystals, tolerances or PotentialTolerances())
-    return ConformanceReport(f"potential {potential.info.name}", tuple(_run(law, name) for name, law in check.laws()))
+    return ConformanceReport(f"potential {potential.info.name}", measure_all(chosen(check.laws(), only)))
 
 
 def _default_crystals(potential: Potential) -> CrystalBatch:
     known = covered(textbook_crystals(), potential.info.elements)
     return disturbed(known.select(range(min(known.n_crystals, 6))), rattle_A=0.1, strain=0.03, seed=_SEED)
-
-
-def _run(law: Callable[[], LawResult], name: str) -> LawResult:
-    try:
-        return law()
-    except Exception as error:  # noqa: BLE001 - whatever a plug-in raises is a finding, and the other laws still count
-        return LawResult(name, float("nan"), 0.0, passed=False, detail=f"raised {type(error).__name__}: {error}")
 
 
 class _Check:
@@ -88,7 +87,7 @@ class _Check:
     @property
     def plain(self) -> Evaluation:
         if self._plain is None:
-            self._plain = self.potential.evaluate(_copy(self.batch))
+            self._plain = self.potential.evaluate(copied(self.batch))
         return self._plain
 
     def laws(self) -> list[tuple[str, Callable[[], LawResult]]]:
@@ -217,15 +216,15 @@ class _Check:
         return self._compare("single-equals-batched", result, self.plain, self.batch.num_atoms, "each crystal alone")
 
     def inputs(self) -> LawResult:
-        given = _copy(self.batch)
+        given = copied(self.batch)
         self.potential.evaluate(given)
         names = ("frac_coords", "lattice", "species", "num_atoms")
         changed = [name for name in names if not torch.equal(getattr(given, name), getattr(self.batch, name))]
         return LawResult.of("inputs-not-mutated", holds=not changed, detail=f"changed: {changed}" if changed else "")
 
     def repeatable(self) -> LawResult:
-        self.potential.evaluate(_copy(self.batch.select([0])))
-        again = self.potential.evaluate(_copy(self.batch))
+        self.potential.evaluate(copied(self.batch.select([0])))
+        again = self.potential.evaluate(copied(self.batch))
         return self._compare("repeatable", again, self.plain, self.batch.num_atoms, "a second evaluation")
 
     def translation(self) -> LawResult:
@@ -270,7 +269,7 @@ class _Check:
 
     def broken(self) -> LawResult:
         law, middle = "broken-crystal-alone", self.batch.n_crystals // 2
-        given = _copy(self.batch)
+        given = copied(self.batch)
         given.frac_coords[int(given.offsets[middle])] = torch.nan
         result = self.potential.evaluate(given)
         others = [index for index in range(given.n_crystals) if index != middle]
@@ -291,7 +290,7 @@ class _Check:
         absent = sorted(set(range(1, 119)) - self.potential.info.elements)
         if not absent:
             return LawResult.of(law, holds=True, detail="every element is covered")
-        given = _copy(self.batch)
+        given = copied(self.batch)
         given.species[0] = absent[0]
         try:
             self.potential.evaluate(given)
@@ -313,12 +312,6 @@ class _Check:
             1.0,
             f"{what}: off by {energy:.1e} eV/atom, {force:.1e} eV/Å, {stress:.1e} eV/Å^3 (measured over the limits)",
         )
-
-
-def _copy(batch: CrystalBatch) -> CrystalBatch:
-    return CrystalBatch(
-        batch.frac_coords.clone(), batch.lattice.clone(), batch.species.clone(), batch.num_atoms.clone()
-    )
 
 
 def _per_crystal(values: Tensor, batch: CrystalBatch) -> Tensor:

@@ -122,6 +122,41 @@ class GuessesElements(Wrapped):
         return self.right.evaluate(replace(batch, species=known))
 
 
+class AxialForces(Wrapped):
+    """Turns its forces the wrong way round with the cell: right in the frame in which it was written."""
+
+    def evaluate(self, batch: CrystalBatch) -> Evaluation:
+        result = super().evaluate(batch)
+        return replace(result, forces=result.forces + torch.tensor([0.05, 0.0, 0.0], dtype=torch.float64))
+
+
+class OrderMatters(Wrapped):
+    def evaluate(self, batch: CrystalBatch) -> Evaluation:
+        result = super().evaluate(batch)
+        first = batch.species[batch.offsets[:-1]].double()
+        return replace(result, energies=result.energies + 0.01 * first)
+
+
+class NearestImages(Wrapped):
+    """An energy of the cell's own vectors, as sums over the 27 nearest images have it in skewed cells."""
+
+    def evaluate(self, batch: CrystalBatch) -> Evaluation:
+        result = super().evaluate(batch)
+        return replace(result, energies=result.energies + 0.01 * batch.lattice.norm(dim=2).sum(dim=1))
+
+
+class Anonymous(Wrapped):
+    @property
+    def info(self) -> PotentialInfo:
+        return replace(super().info, energy_frame="")
+
+
+class Dropout(Wrapped):
+    def evaluate(self, batch: CrystalBatch) -> Evaluation:
+        torch.rand(1)
+        return super().evaluate(batch)
+
+
 class Raises(Wrapped):
     def evaluate(self, batch: CrystalBatch) -> Evaluation:
         raise RuntimeError(f"out of luck for {batch.n_crystals}")
@@ -131,7 +166,7 @@ def test_a_right_potential_passes() -> None:
     report = check_potential(PairPotential())
     assert report.ok, report.table()
     report.raise_if_failed()
-    assert len(report) == 15
+    assert len(report) == 16
 
 
 @pytest.mark.parametrize(
@@ -150,6 +185,11 @@ def test_a_right_potential_passes() -> None:
         (LeftHandedVolume, "reflection"),
         (NanSpreads, "broken-crystal-alone"),
         (GuessesElements, "unknown-element"),
+        (AxialForces, "rotation"),
+        (OrderMatters, "permutation"),
+        (NearestImages, "cell-choice"),
+        (Anonymous, "info-complete"),
+        (Dropout, "global-random-state"),
     ],
 )
 def test_each_fault_is_caught(broken: type[Potential], law: str) -> None:

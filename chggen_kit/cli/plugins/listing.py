@@ -1,4 +1,4 @@
-"""`chggen plugins`: what is installed, what is broken, and what a plug-in can be told."""
+"""`chggen plugins list` and `show`: what is installed, what is broken, and what a plug-in can be told."""
 
 from __future__ import annotations
 
@@ -21,27 +21,14 @@ _INFO_ATTRIBUTE = {"score-model": "capabilities", "potential": "info"}
 """Where an instance of a kind says what it can do."""
 
 
-@click.group(name="plugins", invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@click.pass_context
-def command(ctx: click.Context, as_json: bool) -> None:
-    """List what is installed; `chggen plugins show NAME` explains one.
-
-    A plug-in that is broken is left out and explained at the end; --strict-plugins makes it an error. The environment
-    variable CHGGEN_PLUGINS limits what is loaded to the entry points that it names, with commas between them.
-    """
-    if ctx.invoked_subcommand is None:
-        _list(as_json)
-
-
-@command.command(name="list")
+@click.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_command(as_json: bool) -> None:
     """List every plug-in: kind, name, version, distribution, status."""
-    _list(as_json)
+    list_plugins(as_json)
 
 
-@command.command(name="show")
+@click.command(name="show")
 @click.argument("name")
 @click.option("--kind", type=click.Choice(KINDS), default=None, help="Which, where several have the name.")
 @click.option("--load/--no-load", default=True, help="Make it with its defaults to show its capabilities.")
@@ -60,7 +47,8 @@ def show_command(name: str, kind: str | None, load: bool, as_json: bool) -> None
         _print_entry(facts)
 
 
-def _list(as_json: bool) -> None:
+def list_plugins(as_json: bool) -> None:
+    """Print every plug-in, and what is broken."""
     registry = cli_state().registry()
     rows = [
         {

@@ -1,0 +1,1 @@
+"""Balls on springs: an example of a plug-in package for chggen-kit."""
