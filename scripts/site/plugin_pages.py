@@ -57,7 +57,7 @@ def _index(entries: list[PluginEntry]) -> str:
         "# Plug-ins\n",
         (
             "What the kit brings, as `chggen plugins` lists it. All of it registers through the entry-point group "
-            "`chggen_kit`, as [your own](../howto/add-a-plugin.md) does. The pages are made from the registry; "
+            "`chggen_kit`, as [your own](../add-a-plugin.md) does. The pages are made from the registry; "
             "`chggen plugins show NAME` prints the same.\n"
         ),
     ]
