@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,9 +11,9 @@ from typing import Any
 from chggen_kit.benchmark.hosts import host_of
 from chggen_kit.benchmark.spec import FIRST_SEED_OF_PARTS, BenchmarkSpec, MethodSpec, SystemSpec, system_name
 from chggen_kit.errors import CheckpointError, InputError, PluginError
+from chggen_kit.execution.identity import KnownParts, content_hash
 from chggen_kit.plugins import Registry
-from chggen_kit.workflow.assembly import assemble, describe_parts, versions
-from chggen_kit.workflow.config import GenerateConfig, InpaintConfig, PluginChoice, build_config, config_hash
+from chggen_kit.workflow.config import GenerateConfig, InpaintConfig, build_config, config_hash
 from chggen_kit.workflow.formula import atom_counts, parse_composition
 from chggen_kit.workflow.records import Stage, StructureData
 
@@ -73,7 +71,7 @@ class Cell:
         ranking = {"references_frame": config.references_frame, "exclude_composition": config.exclude_composition}
         references = config.references
         if (path := Path(references)).exists():
-            references = _content_hash(path)
+            references = content_hash(path)
         return {
             "config": config.identity(),
             "ranking": {"references": references, **ranking},
@@ -135,7 +133,7 @@ def make_plan(spec: BenchmarkSpec, registry: Registry, checkpoints: Mapping[str,
         PluginError: for unknown or broken plug-ins of methods that are not optional.
         CheckpointError: when weights cannot be read.
     """
-    known = _Known(registry)
+    known = KnownParts(registry)
     lanes: list[Lane] = []
     left_out: list[LeftOut] = []
     found: dict[str, str] = {}
@@ -240,48 +238,3 @@ def _n_atoms(config: AnyRun) -> int:
     if config.formula is None:
         return max(config.atoms)
     return sum(atom_counts(parse_composition(config.formula)).values()) * max(config.formula_units)
-
-
-class _Known:
-    """What parts of runs resolve to; parts are made once for all systems."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._found: dict[str, dict[str, Any]] = {}
-
-    def identity(self, config: AnyRun) -> dict[str, Any]:
-        parts_of = {"seed", "formula", "formula_units", "host", "guest_counts", "n", "guests", "volume_per_atom"}
-        key = config.model_dump_json(exclude=parts_of)
-        if key not in self._found:
-            parts = assemble(config, self._registry)
-            self._found[key] = {
-                "parts": describe_parts(parts),
-                "versions": versions(config, parts, self._registry),
-                "files": _files_of(config),
-            }
-        return self._found[key]
-
-
-def _files_of(config: AnyRun) -> dict[str, str]:
-    """Hashes of the files that options of plug-ins name: a path says nothing of a result."""
-    found = {}
-    for setting in type(config).model_fields:
-        choice = getattr(config, setting)
-        if isinstance(choice, PluginChoice):
-            for option, value in choice.options.items():
-                if isinstance(value, str) and len(value) < 4096 and (path := Path(value)).exists():
-                    found[f"{setting}.{option}"] = _content_hash(path)
-    return found
-
-
-def _content_hash(path: Path) -> str:
-    """Hash of a file, or of all files of a folder with their names."""
-    digest = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
-    for file in files:
-        if file != path:
-            digest.update(json.dumps(str(file.relative_to(path))).encode())
-        with file.open("rb") as stream:
-            while chunk := stream.read(1 << 20):
-                digest.update(chunk)
-    return f"sha256:{digest.hexdigest()}"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from chggen_kit.benchmark.cells import Cell, Lane, Plan
 from chggen_kit.benchmark.outcome import CellOutcome, read_outcome
-from chggen_kit.benchmark.pool import Ended, run_directly, worker_pool
 from chggen_kit.benchmark.worker import Job, do_job, work_on
-from chggen_kit.interfaces import Progress
+from chggen_kit.execution.pool import run_directly, worker_pool
+from chggen_kit.interfaces import Ended, Progress
 from chggen_kit.plugins import Registry
 
 _LOG = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from pymatgen.core import Structure
 
 from chggen_kit.errors import RunDirectoryError
+from chggen_kit.execution.cost import cost_of
 from chggen_kit.interfaces import Progress
 from chggen_kit.metrics.symmetry import SpaceGroup, space_group
 from chggen_kit.metrics.symmetry_ladder import RUNGS
@@ -21,13 +22,11 @@ from chggen_kit.workflow.nulls import NullCounts
 from chggen_kit.workflow.pipeline import run_generate, run_inpaint
 from chggen_kit.workflow.records import OK, HostRecord, Record, Stage, StructureData
 from chggen_kit.workflow.result import RunResult
-from chggen_kit.workflow.rundir import RunDirectory, read_json, write_atomically
+from chggen_kit.workflow.rundir import read_json, write_atomically
 
 OUTCOME_FILE = "cell.json"
 """In the run directory of a cell; it is written last."""
 FORMAT = 1
-_NULLS = "null-rates"
-_DRAW = "-draw"
 
 
 class StructureOutcome(BaseModel):
@@ -169,7 +168,7 @@ def outcome_of(cell: str, identity: Mapping[str, Any], result: RunResult) -> Cel
         null_means="" if nulls is None else str(nulls["means"]),
         references=result.stability.about.get("references"),
         device=_device(config),
-        **_cost(result.path),
+        **cost_of(result.path),
     )
 
 
@@ -181,22 +180,6 @@ def _starts(config: Any) -> int:  # noqa: ANN401  either configuration
 def _device(config: Any) -> str:  # noqa: ANN401  either configuration
     found = [choice.options.get("device") for choice in (config.backend, config.potential)]
     return "+".join(dict.fromkeys(str(one) for one in found if one is not None)) or "cpu"
-
-
-def _cost(folder: Path) -> dict[str, Any]:
-    """Cost of the pieces of a run, its nulls left out."""
-    cost: dict[str, Any] = {"network_calls": 0, "cpu_seconds": 0.0, "wall_seconds": 0.0, "peak_memory_MB": 0.0}
-    for path in sorted(RunDirectory(folder).shards.glob("*.json")):
-        if path.name.startswith(_NULLS):
-            continue
-        piece = read_json(path)
-        cost["wall_seconds"] += piece["seconds"]
-        cost["cpu_seconds"] += piece.get("cpu_seconds", piece["seconds"])
-        cost["peak_memory_MB"] = max(cost["peak_memory_MB"], piece.get("peak_memory_MB", 0.0))
-        if _DRAW in path.name and piece["records"]:
-            # All structures of a piece were drawn in one batch.
-            cost["network_calls"] += max(record.get("network_calls") or 0 for record in piece["records"])
-    return cost
 
 
 def _structure(

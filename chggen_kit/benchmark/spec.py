@@ -328,7 +328,7 @@ class BenchmarkSpec(_Strict):
                 name: one if one.baseline is None or one.baseline in kept else one.model_copy(update={"baseline": None})
                 for name, one in plain["methods"].items()
             }
-        from chggen_kit.benchmark.reading import validated
+        from chggen_kit.execution.yaml_files import validated
 
         return validated(BenchmarkSpec, plain, f"the benchmark {self.name}")
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chggen_kit.benchmark.cells import Cell
 from chggen_kit.benchmark.outcome import read_outcome, run_cell
-from chggen_kit.errors import RunDirectoryError
+from chggen_kit.execution.locks import alone
 from chggen_kit.interfaces import Progress
 from chggen_kit.plugins import Registry, get_registry
 from chggen_kit.workflow.config import GenerateConfig, InpaintConfig
@@ -54,22 +51,7 @@ def do_job(job: Job) -> None:
 def work_on(job: Job, registry: Registry, progress: Progress | None = None) -> None:
     """As `do_job`, with these plug-ins."""
     kind = GenerateConfig if job.verb == "generate" else InpaintConfig
-    with _alone(job.folder):
+    with alone(job.folder):
         if read_outcome(job.folder, job.cell) is None:
             config = kind.model_validate_json(job.config)
             run_cell(job.cell, job.identity, config, job.folder, registry, progress)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold a cell; wait for another benchmark that shares it. The operating system frees it with the process."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder.parent / f".{folder.name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise RunDirectoryError(f"Cannot write to the folder of cells {folder.parent}: {error.strerror}.") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

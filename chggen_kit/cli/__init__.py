@@ -28,10 +28,11 @@ VERBS = {
     "train": ("chggen_kit.cli.train:command", "Train a backend."),
     "evaluate": ("chggen_kit.cli.evaluate:command", "Measure how good a backend is."),
     "benchmark": ("chggen_kit.cli.benchmark:command", "Compare methods over systems and seeds."),
+    "campaign": ("chggen_kit.cli.campaign:command", "Screen many compositions, here or on a cluster."),
     "plugins": ("chggen_kit.cli.plugins:command", "List and explain what is installed."),
 }
 """Import string and short help of every verb; a verb's module is imported when it is called."""
-RESUMABLE = ("generate", "inpaint", "judge", "train", "evaluate", "benchmark")
+RESUMABLE = ("generate", "inpaint", "judge", "train", "evaluate", "benchmark", "campaign")
 """Verbs that go on where they were when they are given again after an interruption."""
 
 cli = VerbGroup(

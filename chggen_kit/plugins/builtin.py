@@ -94,3 +94,14 @@ def chggen_kit_register_relaxers(register: Register) -> None:
         summary="FIRE of the package torch-sim, many structures at once; nothing can be kept fixed",
         requires=("torch-sim-atomistic>=0.3",),
     )
+
+
+@hookimpl
+def chggen_kit_register_executors(register: Register) -> None:
+    """Register where campaigns can run."""
+    register(
+        "local",
+        "chggen_kit.execution.local:build",
+        options="chggen_kit.execution.local:LocalOptions",
+        summary="Worker processes on this machine, one per core or device",
+    )

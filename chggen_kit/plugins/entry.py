@@ -15,7 +15,7 @@ from chggen_kit.plugins.requirements import describe, describe_missing, mending_
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-Kind = Literal["score-model", "sampler", "host-refiner", "relaxer", "potential", "trainer"]
+Kind = Literal["score-model", "sampler", "host-refiner", "relaxer", "potential", "trainer", "executor"]
 Status = Literal["ok", "missing requirement", "isolated"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -28,6 +28,7 @@ INTERFACES: dict[Kind, str] = {
     "relaxer": "chggen_kit.interfaces:Relaxer",
     "potential": "chggen_kit.interfaces:Potential",
     "trainer": "click:Command",
+    "executor": "chggen_kit.interfaces:Executor",
 }
 """Import string of the class that each kind's products must be instances of."""
 

@@ -85,3 +85,8 @@ def chggen_kit_register_potentials(register: Register) -> None:
 @hookspec
 def chggen_kit_register_trainers(register: Register) -> None:
     """Register trainers: `click.Command` objects that train a backend (`chggen train NAME`)."""
+
+
+@hookspec
+def chggen_kit_register_executors(register: Register) -> None:
+    """Register executors: factories of `chggen_kit.interfaces.Executor`, which run the shards of campaigns."""

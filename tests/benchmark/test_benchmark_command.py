@@ -65,9 +65,7 @@ def test_a_score_model_of_an_entry_point_is_named_and_nothing_else(tmp_path: Pat
     assert done.returncode == 0, done.stderr
     assert "leaked" not in done.stderr
     result = Benchmark.load(tmp_path / "out")
-    assert result.about["versions"]["score-model sites"] == "chggen-toys 0.3 (toys)" or "chggen-toys" in str(
-        result.about["versions"]["score-model sites"]
-    )
+    assert "chggen-toys" in result.about["versions"]["score-model sites"]
     assert (result.cells["network_calls"] > 0).all()
 
 
@@ -121,7 +119,16 @@ def test_a_disordered_host_is_filled_end_to_end(chggen: Chggen, tmp_path: Path) 
     path = tmp_path / "disordered.cif"
     path.write_text(str(CifWriter(disordered)))
     options = ["-n", "2", "--backend", "sites", "--potential", "pairs", "--max-steps", "10", "--null-rates", "0"]
-    options += ["--sampler-option", "steps=6", "--references", "none", "--progress", "none"]
+    options += [
+        "--sampler-option",
+        "steps=6",
+        "--sampler-option",
+        "jump_length=2",
+        "--references",
+        "none",
+        "--progress",
+        "none",
+    ]
     done = chggen("inpaint", path, "--out", "filled", *options)
     assert done.exit_code == 0, done.output
     stored = json.loads((tmp_path / "filled" / "run.json").read_text())["identity"]["config"]

@@ -14,9 +14,9 @@ import pytest
 import yaml
 from benchmark_toys import install_toys, stable_text, toy_plain
 
-from chggen_kit.benchmark.pool import worker_pool
 from chggen_kit.benchmark.tables import CELLS
 from chggen_kit.errors import InputError
+from chggen_kit.execution.pool import worker_pool
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="watches processes through /proc")
 SMALL = {"systems": [{"formula": "ZnP2S2", "guests": ["Zn"]}, {"formula": "LiSi", "guests": ["Li"]}], "seeds": [0, 1]}

@@ -79,7 +79,7 @@ def test_ctrl_c_is_130_and_promises_to_go_on_only_where_that_is_so(verb: str, mo
     assert result.exit_code == 130
     assert "Interrupted." in result.stderr
     promised = "when the same command is given again" in result.stderr
-    assert promised is (verb in {"generate", "inpaint", "judge", "train", "evaluate"})
+    assert promised is (verb in {"generate", "inpaint", "judge", "train", "evaluate", "benchmark", "campaign"})
 
 
 def test_unforeseen_errors_keep_their_traceback(

@@ -252,6 +252,7 @@ def test_built_ins_are_registered_through_their_entry_point() -> None:
         ("relaxer", "fire"),
         ("relaxer", "torch-sim"),
         ("relaxer", "ase-fire"),
+        ("executor", "local"),
     }
 
 

@@ -14,28 +14,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing.connection import wait as wait_for_sentinels
 from typing import Any
 
 from chggen_kit.errors import ChggenError
+from chggen_kit.interfaces.executor import Ended, Executor
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A task that has ended.
-
-    Attributes:
-        key: of the task.
-        value: what it returned; None when it failed.
-        reason: why it failed; None when it did not.
-    """
-
-    key: str
-    value: Any
-    reason: str | None
 
 
 def run_directly(key: str, task: Callable[..., Any], *arguments: object) -> Ended:
@@ -47,21 +32,22 @@ def _told(key: str, result: Callable[[], Any]) -> Ended:
     try:
         return Ended(key, result(), None)
     except ChggenError as error:
-        return Ended(key, None, str(error) or type(error).__name__)
+        return Ended(key, None, str(error) or type(error).__name__, "failed")
     except BrokenProcessPool:
         return Ended(
             key,
             None,
             "its worker process died (killed, out of memory, or a crash of a compiled library); the same command does "
             "it again",
+            "died",
         )
     except Exception as error:  # noqa: BLE001 - whatever it is, one cell must not end the others
         _LOG.warning("%s failed unforeseen.", key, exc_info=error)
-        return Ended(key, None, f"unforeseen: {type(error).__name__}: {error}")
+        return Ended(key, None, f"unforeseen: {type(error).__name__}: {error}", "failed")
 
 
-class WorkerPool:
-    """Places for tasks.
+class WorkerPool(Executor):
+    """Places for tasks on this machine.
 
     Attributes:
         size: tasks at a time.
@@ -74,26 +60,33 @@ class WorkerPool:
         self._running: dict[Future[Any], tuple[int, str]] = {}
 
     @property
-    def has_room(self) -> bool:
-        """Whether another task can begin."""
-        return len(self._running) < self.size
+    def places(self) -> int:
+        return self.size
 
     @property
-    def is_idle(self) -> bool:
-        """Whether nothing is running."""
-        return not self._running
+    def running(self) -> int:
+        return len(self._running)
 
     def submit(self, key: str, task: Callable[..., Any], *arguments: object) -> None:
         """Begin a task, which must be a function of a module; there must be room."""
         taken = {place for place, _ in self._running.values()}
         place = next(index for index in range(self.size) if index not in taken)
+        try:
+            future = self._executor(place).submit(task, *arguments)
+        except BrokenProcessPool:
+            # Its process was killed while it had nothing to do.
+            self._places[place] = None
+            future = self._executor(place).submit(task, *arguments)
+        self._running[future] = (place, key)
+
+    def _executor(self, place: int) -> ProcessPoolExecutor:
         executor = self._places[place]
         if executor is None:
             executor = ProcessPoolExecutor(
                 max_workers=1, mp_context=self._context, initializer=prepare_worker, initargs=(place,)
             )
             self._places[place] = executor
-        self._running[executor.submit(task, *arguments)] = (place, key)
+        return executor
 
     def next_ended(self, timeout_s: float | None = None) -> list[Ended]:
         """Tasks that have ended, after waiting for at least one; empty when the time is over."""

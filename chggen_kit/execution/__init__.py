@@ -1,0 +1,1 @@
+"""What benchmarks and campaigns share: worker processes, locks, files of specifications, what a result rests on."""
