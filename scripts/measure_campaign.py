@@ -80,7 +80,8 @@ def measure_status(folder: Path, shards: int) -> None:
     began = time.perf_counter()
     subprocess.run([*CHGGEN, "campaign", "status", "--out", str(folder)], check=True, capture_output=True)  # noqa: S603  our own command
     whole = time.perf_counter() - began
-    print(f"status of {shards} shards: {statistics.median(times):.3f} s ({cpu:.3f} CPU-s); the whole command {whole:.2f} s")
+    middle = statistics.median(times)
+    print(f"status of {shards} shards: {middle:.3f} s ({cpu:.3f} CPU-s); the whole command {whole:.2f} s")
 
 
 def synthetic(formula: str, number: int, random: np.random.Generator) -> Record:
