@@ -27,6 +27,7 @@ PAGES = (
     "docs/second-opinion.md",
     "docs/refiners.md",
     "docs/report.md",
+    "docs/benchmark.md",
 )
 
 

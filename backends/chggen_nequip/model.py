@@ -21,7 +21,7 @@ from chggen_nequip.checkpoint import Checkpoint, load_checkpoint
 from chggen_nequip.graph import build_graph
 from chggen_nequip.options import NequipOptions
 
-SHIPPED = Path(__file__).parent / "weights" / "nequip-mp-2.safetensors"
+SHIPPED = Path(__file__).parent / "weights" / "nequip-mp-3.safetensors"
 """The checkpoint that comes with the kit; its model card lies beside it."""
 _SAMPLING_DEFAULTS = {"steps": 60, "corrector_steps": 0, "snr": 0.2, "passes": 4, "jump_length": 10, "align": "mean"}
 """Chosen by measurement: scripts/compare_sampling.py, results in docs/samplers.md."""

@@ -95,6 +95,11 @@ class Group:
     null_means: str = ""
     known: bool = False
 
+    @property
+    def is_placed(self) -> bool:
+        """Whether there are references: a stage without structures then has none that is stable, and not no rate."""
+        return any(row["E_d"] is not None for row in self.rows)
+
     def of_stage(self, stage: Stage) -> list[Row]:
         """Structures of a stage."""
         return [row for row in self.rows if row["stage"] == stage]
@@ -157,6 +162,7 @@ def _of_structures(group: Group, stage: Stage, rows: Sequence[Row]) -> Iterator[
     if placed:
         for limit in STABLE_MEV:
             yield tally(f"stable_{limit}", stable_below(limit), placed, "structures with E_d")
+    if group.is_placed:
         low = stable_below(STABLE_MEV[-1])
         yield tally("symmetric_stable_100", lambda row: bool(row["symmetric"]) and low(row), rows, name)
     compared = [row for row in rows if row["unique"] is not None]
@@ -181,7 +187,7 @@ def _of_starts(group: Group, stage: Stage) -> Iterator[tuple[Key, Tally]]:
     if stage == "unconditional":
         null = _structure_null(group, stage)
     yield tally("symmetric_start", lambda row: bool(row["symmetric"]), null)
-    if any(row["E_d"] is not None for row in rows):
+    if group.is_placed:
         low = stable_below(STABLE_MEV[-1])
         yield tally("symmetric_stable_100_start", lambda row: bool(row["symmetric"]) and low(row))
     if group.known:

@@ -14,7 +14,7 @@ from chggen_kit.benchmark.driver import Driver
 from chggen_kit.benchmark.outcome import OUTCOME_FILE, CellOutcome
 from chggen_kit.workflow.config import config_hash
 
-Basis = Literal["done", "same method", "rough"]
+Basis = Literal["done", "shared", "same method", "rough"]
 _MODEL_S, _RELAX_S = 0.06, 0.05
 """CPU seconds on one core for each start and atom: drawing with a score model of the kit, relaxing with its potential.
 Measured with a few starts of 9 to 24 atoms; other models, potentials and levels differ by factors of several."""
@@ -50,7 +50,7 @@ def estimate(plan: Plan, driver: Driver) -> list[CellCost]:
     for lane in plan.lanes:
         cell = lane.cell(0)
         if driver.next_cell(lane) is None or cell.name in seen:
-            costs.append(CellCost(cell, 0.0, "done"))
+            costs.append(CellCost(cell, 0.0, "shared" if cell.name in seen else "done"))
             continue
         seen.add(cell.name)
         known = per_atom.get(_method_key(cell.identity))

@@ -37,6 +37,7 @@ from chggen_kit.cli._shared import cli_state, parse_assignments
     multiple=True,
     help="Weights for the methods of a backend that name none; may be repeated.",
 )
+@click.option("--report/--no-report", default=True, show_default=True, help="Write report.html at the end.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of its cost, and run nothing.")
 @click.option("--schema", is_flag=True, help="Print the JSON schema of specifications.")
 @click.option("--presets", is_flag=True, help="List the presets.")
@@ -50,6 +51,7 @@ def command(
     cache: Path | None,
     data: tuple[Path, ...],
     checkpoints: tuple[str, ...],
+    report: bool,
     dry_run: bool,
     schema: bool,
     presets: bool,
@@ -81,6 +83,7 @@ def command(
     from chggen_kit.benchmark.benchmark import Benchmark
     from chggen_kit.benchmark.estimate import estimate
     from chggen_kit.benchmark.showing import print_plan, print_result
+    from chggen_kit.report.write import write_report
 
     weights = {name: str(path) for name, path in parse_assignments(checkpoints, "--checkpoint").items()}
     state = cli_state()
@@ -103,7 +106,10 @@ def command(
         return
     with state.make_progress(f"benchmark {benchmark.spec.name}") as progress:
         result = benchmark.run(folder, workers=processes, cache=cache, progress=progress)
+        written = write_report(folder, registry=state.registry(), progress=progress) if report else None
     print_result(result, console)
+    if written is not None:
+        click.echo(f"Report: {written.page}")
     if len(result.failures):
         raise ChggenError(
             f"{len(result.failures)} of {len(result.cells)} runs failed; the same command tries them again."

@@ -106,6 +106,9 @@ class WorkerPool(Executor):
         for executor in self._places:
             if executor is None:
                 continue
+            if self.is_idle:
+                executor.shutdown()
+                continue
             # A cell can run for hours: what it has stored is kept, and it goes on next time.
             processes = list((getattr(executor, "_processes", None) or {}).values())
             executor.shutdown(wait=False, cancel_futures=True)

@@ -52,6 +52,7 @@ def run_content(folder: Path) -> ReportContent:
     guests = frozenset(summary.get("guests", ()))
     means = summary["symmetric_means"]
     structures = STRUCTURES.frame(_structure(folder, row, means, guests) for row in rows)
+    name = _name(summary, structures)
     notes = explanation(summary["null_rates"]) if "null_rates" in summary else []
     if "note" in summary:
         notes.append(summary["note"])
@@ -59,13 +60,13 @@ def run_content(folder: Path) -> ReportContent:
     if thermodynamics.get("references") is None and thermodynamics.get("reason"):
         notes.append(f"No E_d: {thermodynamics['reason']}.")
     return ReportContent(
-        title=f"{summary['formula']}, seed {summary['seed']}",
+        title=f"{name}, seed {summary['seed']}",
         kind="run",
         source=folder,
         structures=structures,
-        cells=CELLS.frame(_costs(folder, summary)),
-        rates=RATES.frame(_rates(summary)),
-        quantities=QUANTITIES.frame(_quantities(structures, summary["formula"])),
+        cells=CELLS.frame(_costs(folder, name, summary)),
+        rates=RATES.frame(_rates(name, summary)),
+        quantities=QUANTITIES.frame(_quantities(structures, name)),
         differences=DIFFERENCES.frame(()),
         crystals=[row.crystal(guests) for row in rows],
         runs=[folder],
@@ -73,6 +74,18 @@ def run_content(folder: Path) -> ReportContent:
         notes=notes,
         cost_unit="wall-clock seconds",
     )
+
+
+def _name(summary: Mapping[str, Any], structures: pd.DataFrame) -> str:
+    """What the run is of: its composition or chemical system, or its host and guests."""
+    for key in ("formula", "chemical_system"):
+        if key in summary:
+            return str(summary[key])
+    if "host" in summary:
+        guests = " ".join(f"{symbol}{count}" for symbol, count in summary.get("guest_counts", {}).items())
+        return f"{summary['host']} + {guests}"
+    formulas = sorted(set(structures["formula"]))
+    return ", ".join(formulas[:3]) + (", …" if len(formulas) > 3 else "")
 
 
 def _structure(folder: Path, row: RunRow, means: Mapping[str, Any], guests: frozenset[str]) -> dict[str, Any]:
@@ -115,21 +128,21 @@ def _structure(folder: Path, row: RunRow, means: Mapping[str, Any], guests: froz
     }
 
 
-def _rates(summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _rates(name: str, summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     tolerance = summary["symmetric_means"]["symprec_A"]
     begun = [stage for stage in STAGES if summary.get(stage, {}).get("started")]
     for stage in begun:
-        for name, rate in summary[stage]["symmetric_rates"].items():
-            at = TIGHT_A if name.endswith("0.01_A") else tolerance
-            yield _rate(summary["formula"], stage, _METRICS.get(name, name), at, rate)
-    for name, rate in summary.get("symmetric_yield", {}).items():
-        at = TIGHT_A if name.endswith("0.01_A") else tolerance
+        for key, rate in summary[stage]["symmetric_rates"].items():
+            at = TIGHT_A if key.endswith("0.01_A") else tolerance
+            yield _rate(name, stage, _METRICS.get(key, key), at, rate)
+    for key, rate in summary.get("symmetric_yield", {}).items():
+        at = TIGHT_A if key.endswith("0.01_A") else tolerance
         tested = {**rate, "denominator": f"{rate['denominator']}, tested by a rattle and a free relaxation"}
-        yield _rate(summary["formula"], begun[-1], "symmetric_start", at, tested)
+        yield _rate(name, begun[-1], "symmetric_start", at, tested)
     hosts = summary.get("hosts")
     if hosts is not None:
         rate = {"count": hosts["symmetrised"], "of": hosts["looked_at"], "denominator": "hosts looked at"}
-        yield _rate(summary["formula"], "unconditional", "hosts", None, {**rate, "null": hosts.get("null")})
+        yield _rate(name, "unconditional", "hosts", None, {**rate, "null": hosts.get("null")})
 
 
 def _rate(formula: str, stage: str, metric: str, tolerance: float | None, rate: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,13 +173,13 @@ def _rate(formula: str, stage: str, metric: str, tolerance: float | None, rate: 
     }
 
 
-def _costs(folder: Path, summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _costs(folder: Path, name: str, summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """One line for each piece of work of the run."""
-    for name, seconds in summary.get("seconds", {}).items():
+    for piece, seconds in summary.get("seconds", {}).items():
         yield {
             "cell": folder.name,
-            "system": summary["formula"],
-            "method": name,
+            "system": name,
+            "method": piece,
             "seed": summary["seed"],
             "part": 0,
             "status": "done",

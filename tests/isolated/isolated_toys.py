@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -16,6 +18,8 @@ from chggen_kit.interfaces import Evaluation, Potential, PotentialInfo
 from chggen_kit.state import CrystalBatch
 from chggen_kit.testing.pair_potential import PairPotential
 
+KILLED_AT = 25
+"""Evaluation at which the fault `killed-once` ends the worker: amid a run."""
 RAISE, MEMORY = 3, 4
 """Numbers of crystals for which the toy raises an error that is not the kit's, or runs out of memory."""
 
@@ -24,6 +28,8 @@ class ToyOptions(BaseModel):
     """How to misbehave in `evaluate`."""
 
     fault: str = ""
+    marker: str = ""
+    """File that the fault `killed-once` leaves behind: no worker is killed while it is there."""
 
 
 class Toy(Potential):
@@ -32,10 +38,14 @@ class Toy(Potential):
     def __init__(self, options: ToyOptions) -> None:
         self.right = PairPotential()
         self.fault = options.fault
+        self.marker = Path(options.marker)
+        self.calls = 0
 
     @property
     def info(self) -> PotentialInfo:
-        return replace(self.right.info, name=f"toy of {os.getpid()}")
+        # A run is the same run in whatever process its potential was.
+        name = "toy" if self.fault == "killed-once" else f"toy of {os.getpid()}"
+        return replace(self.right.info, name=name)
 
     def evaluate(self, batch: CrystalBatch) -> Evaluation:
         sys.stdout.write("a line on standard output\n")
@@ -46,6 +56,10 @@ class Toy(Potential):
             os.abort()
         if self.fault == "leave":
             os._exit(7)
+        self.calls += 1
+        if self.fault == "killed-once" and self.calls == KILLED_AT and not self.marker.exists():
+            self.marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
         if self.fault == "hang":
             time.sleep(600)
         if batch.n_crystals == RAISE:

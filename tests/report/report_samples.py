@@ -25,9 +25,10 @@ from chggen_kit.benchmark.tables import (
     TOLERANCES_A,
     relaxed_column,
 )
-from chggen_kit.workflow.config import GenerateConfig, build_config
-from chggen_kit.workflow.pipeline import run_generate
-from chggen_kit.workflow.records import Record
+from chggen_kit.report.content import ReportContent
+from chggen_kit.workflow.config import GenerateConfig, InpaintConfig, build_config
+from chggen_kit.workflow.pipeline import run_generate, run_inpaint
+from chggen_kit.workflow.records import Record, StructureData
 
 HOSTILE = '</script><script>window.hacked=1</script><img src=x onerror="window.hacked=2">'
 FORMULA_LIKE = "=$1+$1"
@@ -47,6 +48,14 @@ def make_run(out: Path, **settings: Any) -> Path:
     """A run of the toy plug-ins, some of whose structures fail."""
     values = {"formula": "ZnP2S", "n": 4, "guests": "Zn", "min_distance_A": 0.9, **TOY_SETTINGS, **settings}
     run_generate(build_config(GenerateConfig, values, REGISTRY), out, registry=REGISTRY)
+    return out
+
+
+def make_inpainting(out: Path, **settings: Any) -> Path:
+    """A run of guests in a given host."""
+    kept = {name: TOY_SETTINGS[name] for name in ("backend", "potential", "sampler", "max_steps", "null_rates")}
+    values = {"host": StructureData.of(left_handed()), "guest_counts": {"Li": 2}, "n": 3, **kept, **settings}
+    run_inpaint(build_config(InpaintConfig, values, REGISTRY), out, registry=REGISTRY)
     return out
 
 
@@ -206,3 +215,40 @@ def _quantity(system: str, method: str) -> dict[str, Any]:
         "quartile_3": 0.05,
         "mean": 0.03,
     }
+
+
+def many_structures(number: int) -> ReportContent:
+    """A report of that many structures, none of which is stored."""
+    rows = [
+        {
+            "structure": f"s{place}",
+            "system": "NaCl",
+            "method": "m",
+            "stage": "inpainted",
+            "counted": True,
+            "formula": "NaCl",
+            "n_atoms": 2,
+            "outcome": "ok",
+            "E_d": (place * 7919 % number) / number,
+        }
+        for place in range(number)
+    ]
+    empty = {
+        name: table.frame(())
+        for name, table in (
+            ("cells", CELLS),
+            ("rates", RATES),
+            ("quantities", QUANTITIES),
+            ("differences", DIFFERENCES),
+        )
+    }
+    return ReportContent(
+        title="many",
+        kind="benchmark",
+        source=Path("many"),
+        structures=STRUCTURES.frame(rows),
+        crystals=[None] * number,
+        runs=[],
+        configuration={},
+        **empty,
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from pymatgen.core import Lattice, Structure
-from report_samples import COPIES, HOSTILE, METHODS, REGISTRY, make_benchmark, make_run
+from report_samples import COPIES, HOSTILE, METHODS, REGISTRY, make_benchmark, make_inpainting, make_run
 
 from chggen_kit.cli import cli
 from chggen_kit.errors import InputError
@@ -55,6 +55,16 @@ def test_a_run_has_the_numbers_of_its_summary(run: Path) -> None:
     assert any("structures started" in row.denominator for row in rate_rows(content))
     assert {row.quantity for row in energy_rows(content)} >= {"energy change on relaxation (eV/atom)"}
     assert any("No E_d" in note or "Null" in note for note in content.notes)
+
+
+def test_a_run_in_a_given_host_that_was_not_relaxed(tmp_path: Path) -> None:
+    content = run_content(make_inpainting(tmp_path / "run", relax=False))
+    assert content.title == "Na1 Cl2 + Li2, seed 0"
+    assert [row.denominator for row in rate_rows(content)] == ["structures started"]
+    assert [crystal.guests for crystal in content.crystals if crystal is not None] == [(3, 4)] * 3
+    assert set(figures_of(content)) == {"success", "cost"}
+    page = render_page(content, {})
+    assert "Na1 Cl2 + Li2" in page
 
 
 def test_guests_of_a_run_are_told_from_its_host(run: Path) -> None:

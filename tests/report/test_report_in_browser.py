@@ -15,8 +15,9 @@ import pytest
 from browser import launched
 from PIL import Image
 from pymatgen.io.cif import CifParser
-from report_samples import COPIES, FORMULA_LIKE, HOSTILE, METHODS, left_handed, make_benchmark
+from report_samples import COPIES, FORMULA_LIKE, HOSTILE, METHODS, left_handed, make_benchmark, many_structures
 
+from chggen_kit.report.page import render_page
 from chggen_kit.report.write import write_report
 
 ROWS = 4 * COPIES
@@ -311,6 +312,39 @@ def test_images_and_tables_are_described(visit: Visit) -> None:
     unnamed = """() => [...document.querySelectorAll("button, select, input")].filter(one =>
         !(one.textContent.trim() || one.ariaLabel || (one.labels && one.labels.length))).length"""
     assert visit.page.evaluate(unnamed) == 0
+
+
+def test_without_webgl_all_else_works(browser: Any, page_file: Path) -> None:
+    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
+    page.goto(page_file.as_uri())
+    page.locator("[data-table=structures] tbody button").first.click()
+    assert "no WebGL" in page.locator("#viewer-canvas").inner_text()
+    assert "volume" in page.locator("#viewer-facts").inner_text()
+    with page.expect_download():
+        page.locator("#viewer-cif").click()
+    assert errors == []
+    page.context.close()
+
+
+def test_thousands_of_structures_stay_usable(browser: Any, tmp_path: Path) -> None:
+    file = tmp_path / "many.html"
+    file.write_text(render_page(many_structures(6000), {}), encoding="utf-8")
+    for visit in _visits(browser, file):
+        assert visit.status() == "6000 of 6000 rows"
+        assert visit.page.locator("tr").count() < 40
+        started = visit.page.evaluate("performance.now()")
+        visit.head("structure").locator("button").click()
+        visit.page.locator("#structures input[type=search]").fill("s5")
+        assert visit.status() == "1111 of 6000 rows"
+        # Ten times what it takes on a busy machine; a table of all rows takes far longer.
+        assert visit.page.evaluate("performance.now()") - started < 5000
+        # A structure that nobody stored has a row, and no picture.
+        visit.rows().first.locator("button").click()
+        assert "no structure is stored" in visit.page.locator("#viewer").inner_text()
+        assert not visit.page.locator("#viewer-cif").is_visible()
 
 
 def test_scripts_are_short_and_strict() -> None:

@@ -57,14 +57,15 @@
   };
 
   // Atoms outside the block that are bonded to a host atom within it: without them, polyanions would be cut by its faces.
+  // Where host and guests are not told apart there are none: metals, in which all is bonded, would be buried.
   R.completionsOf = function (crystal, state, cells, atoms, radii) {
     const guests = new Set(crystal.guests);
     const some = guests.size > 0 && guests.size < crystal.species.length;
-    const hosts = atoms.filter((atom) => !some || !atom.guest);
+    const hosts = atoms.filter((atom) => some && !atom.guest);
     const taken = new Set(atoms.map(key));
     const found = [];
     crystal.species.forEach((element, index) => {
-      if (some && guests.has(index)) {
+      if (hosts.length === 0 || guests.has(index)) {
         return;
       }
       const symbol = crystal.elements[element];

@@ -203,6 +203,7 @@
         const panel = byId("viewer");
         panel.hidden = false;
         panel.parentElement.classList.add("open");
+        panel.classList.toggle("empty", crystal === null);
         if (crystal === null) {
           chosen = null;
           byId("viewer-title").textContent = `${options.nameOf(index)}: no structure is stored`;
