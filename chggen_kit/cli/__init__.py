@@ -29,6 +29,7 @@ VERBS = {
     "evaluate": ("chggen_kit.cli.evaluate:command", "Measure how good a backend is."),
     "benchmark": ("chggen_kit.cli.benchmark:command", "Compare methods over systems and seeds."),
     "campaign": ("chggen_kit.cli.campaign:command", "Screen many compositions, here or on a cluster."),
+    "env": ("chggen_kit.cli.env:command", "Environments for plug-ins that cannot share this one."),
     "plugins": ("chggen_kit.cli.plugins:command", "List and explain what is installed."),
 }
 """Import string and short help of every verb; a verb's module is imported when it is called."""

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from chggen_kit import __version__
 from chggen_kit.errors import PluginError
+from chggen_kit.isolated.environment import LIGHT
 from chggen_kit.isolated.frames import PROTOCOL, pack, unpack
 from chggen_kit.isolated.plain import error_from_plain
 from chggen_kit.plugins.environments import VARIABLE, Environment
@@ -32,7 +33,7 @@ _GRACE_S = 2.0
 """Seconds that a worker has to end by itself."""
 _FOREIGN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__")
 """Variables that say where *this* interpreter finds its packages."""
-_LIGHT = ("numpy", "packaging", "pluggy", "pydantic", "safetensors", "torch")
+_LIGHT = (*LIGHT, "torch")
 """What the kit's source needs to run in a worker."""
 
 Frame = tuple[dict[str, Any], dict[str, Tensor]]

@@ -77,7 +77,7 @@ def read_environments() -> dict[str, Environment]:
         InputError: when a file or the variable cannot be read, or an entry is wrong.
     """
     table: dict[str, Environment] = {}
-    for path in (_user_directory() / FILE_NAME, Path(FILE_NAME)):
+    for path in (user_directory() / FILE_NAME, Path(FILE_NAME)):
         if path.is_file():
             table.update(_from_file(path))
     table.update(_from_variable(os.environ.get(VARIABLE, "")))
@@ -116,7 +116,8 @@ def _interpreter(path: Path) -> Path:
     return path
 
 
-def _user_directory() -> Path:
+def user_directory() -> Path:
+    """The user's configuration directory."""
     import click
 
     return Path(click.get_app_dir("chggen"))
