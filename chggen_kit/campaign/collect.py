@@ -115,9 +115,12 @@ def _target(folder: Path, url: str | None, campaign: str) -> Iterator[Any]:
             target.delete([row.id for row in target.select(campaign=campaign, include_data=False)])
             yield target
     except Exception as error:
-        if type(error).__module__.startswith("psycopg2"):
+        # ase's back end fails once more when it takes the transaction back (it has no `rollback`); the server does so.
+        chain = (error, error.__context__)
+        cause = next((one for one in chain if type(one).__module__.startswith("psycopg2")), None)
+        if cause is not None:
             raise RunDirectoryError(
-                f"The database {_without_password(url)} cannot be used: {str(error).strip()}. Nothing "
+                f"The database {_without_password(url)} cannot be used: {str(cause).strip()}. Nothing "
                 "was changed there."
             ) from error
         raise
@@ -145,8 +148,10 @@ def _copy(row: Any, target: Any, spec: CampaignSpec, lane: Mapping[str, Any], sh
             }
         ),
     }
-    # The shard's own identity was drawn at random; this one is the same whenever it is collected.
-    row.unique_id = hashlib.blake2b(f"{shard}/{row.structure_id}".encode(), digest_size=16).hexdigest()
+    # The shard's own identity was drawn at random; this one is the same whenever it is collected. The campaign is part of
+    # it, because two campaigns in one database can have the same shard.
+    name = f"{spec.name}/{shard}/{row.structure_id}"
+    row.unique_id = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
     target.write(row, key_value_pairs=pairs, data=row.data)
 
 

@@ -105,3 +105,10 @@ def chggen_kit_register_executors(register: Register) -> None:
         options="chggen_kit.execution.local:LocalOptions",
         summary="Worker processes on this machine, one per core or device",
     )
+    register(
+        "parsl",
+        "chggen_kit.execution.parsl_executor:build",
+        options="chggen_kit.execution.parsl_options:ParslOptions",
+        summary="Parsl: this machine, Slurm, PBS, LSF or Kubernetes",
+        requires=("parsl>=2024.6",),
+    )

@@ -253,6 +253,7 @@ def test_built_ins_are_registered_through_their_entry_point() -> None:
         ("relaxer", "torch-sim"),
         ("relaxer", "ase-fire"),
         ("executor", "local"),
+        ("executor", "parsl"),
     }
 
 
