@@ -31,6 +31,7 @@ _KINDS = {
         "create_potential",
     ),
     "trainer": ("Trainers", "[`chggen train {0}`](../commands/train.md)", ""),
+    "executor": ("Executors", "`--executor {0}`, its options with `--executor-option NAME=VALUE`", ""),
 }
 """Title of a kind, how one of it is chosen on the command line, and the registry's method that makes one."""
 _GUIDES = {
@@ -40,6 +41,7 @@ _GUIDES = {
     "relaxer": {"": "relaxation"},
     "potential": {"": "potentials"},
     "trainer": {"nequip": "training", "diffcsp": "diffcsp-training"},
+    "executor": {"": "campaigns"},
 }
 """The page that explains a plug-in at length, by kind and name; the empty name is for all of a kind."""
 
@@ -62,7 +64,7 @@ def _index(entries: list[PluginEntry]) -> str:
         ),
     ]
     for kind in KINDS:
-        lines.append(f"## {_KINDS[kind][0]}\n")
+        lines.append(f"## {_how(kind)[0]}\n")
         rows = [
             (f"[`{e.name}`]({e.kind}-{e.name}.md){' (default)' if e.default else ''}", prose(e.summary))
             for e in entries
@@ -73,11 +75,12 @@ def _index(entries: list[PluginEntry]) -> str:
 
 
 def _page(entry: PluginEntry) -> str:
-    _, choosing, method = _KINDS[entry.kind]
+    _, choosing, method = _how(entry.kind)
     lines = [f"# {entry.name} ({entry.kind})\n", prose(entry.summary).rstrip(".") + ".\n"]
     if about := _about(entry):
         lines.append(about + "\n")
-    lines.append(f"On the command line: {choosing.format(entry.name)}.\n")
+    if choosing:
+        lines.append(f"On the command line: {choosing.format(entry.name)}.\n")
     if method:
         over = ", potential=…" if entry.kind == "relaxer" else ""
         lines.append(
@@ -88,7 +91,7 @@ def _page(entry: PluginEntry) -> str:
             f"Needs {', '.join(map(code, entry.requires))}; where that is missing: "
             f"`{pip_line(entry.requires, entry.origin.distribution)}`.\n"
         )
-    guides = _GUIDES[entry.kind]
+    guides = _GUIDES.get(entry.kind, {})
     if guide := guides.get(entry.name, guides.get("")):
         lines.append(f"More: [{guide}](../{guide}.md).\n")
     model = entry.load_options()
@@ -99,6 +102,11 @@ def _page(entry: PluginEntry) -> str:
         return "\n".join([*lines, "None.\n"])
     rows = [(code(o.name), code(o.type), code(o.default), prose(o.description)) for o in describe_options(model)]
     return "\n".join([*lines, table(("option", "type", "default", "meaning"), rows)])
+
+
+def _how(kind: str) -> tuple[str, str, str]:
+    """The row of `_KINDS`; a kind that it does not have yet gets a page with less on it."""
+    return _KINDS.get(kind, (f"{kind.capitalize()}s", "", ""))
 
 
 def _about(entry: PluginEntry) -> str:
