@@ -148,8 +148,8 @@ def _copy(row: Any, target: Any, spec: CampaignSpec, lane: Mapping[str, Any], sh
             }
         ),
     }
-    # The shard's own identity was drawn at random; this one is the same whenever it is collected. The campaign is part of
-    # it, because two campaigns in one database can have the same shard.
+    # The shard's own identity was drawn at random; this one is the same whenever it is collected. The campaign is part
+    # of it, because two campaigns in one database can have the same shard.
     name = f"{spec.name}/{shard}/{row.structure_id}"
     row.unique_id = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
     target.write(row, key_value_pairs=pairs, data=row.data)

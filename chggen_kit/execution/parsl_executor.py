@@ -85,8 +85,8 @@ def _told(key: str, future: Future[Any]) -> Ended:
     if isinstance(error, (ExecutorError, ParslError)):
         # No shard is at fault, and every one would end like this.
         raise PluginError(
-            f"Parsl cannot get or keep workers: {type(error).__name__}: {error}. Its logs are in the folder `run_dir`; look "
-            "at worker_init (is the environment activated on the nodes?), address, and the options of the provider."
+            f"Parsl cannot get or keep workers: {type(error).__name__}: {error}. Its logs are in the folder `run_dir`; "
+            "look at worker_init (is the environment activated on the nodes?), address, and the provider's options."
         ) from error
     return Ended(key, None, f"unforeseen: {type(error).__name__}: {error}", "failed")
 
