@@ -30,6 +30,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "projection, RePaint": {"rattle": True, "refiner": "projection"},
     "anneal": {"workflow": "anneal"},
     "anneal from random": {"workflow": "anneal", "unconditional_sampler": "random"},
+    "anneal from Wyckoff positions": {"workflow": "anneal", "symmetry": "wyckoff"},
     "random-symmetric, relaxed": {**ALONE, "unconditional_sampler": "random-symmetric"},
     "random, relaxed": {**ALONE, "unconditional_sampler": "random"},
     "Wyckoff positions, drawn": {**ALONE, "symmetry": "wyckoff"},
