@@ -179,7 +179,7 @@ _atom_site_occupancy
     ("content", "args", "message"),
     [
         (CIF + "Na 0 0 0 1\nCl 0.02 0 0 1\n", ["--guest", "Li=1"], "Overlapping atoms"),
-        (CIF + "Na 0 0 0 0.5\nCl 0.5 0 0 1\n", ["--guest", "Li=1"], "Partial occupancies"),
+        (CIF + "Na 0 0 0 0.5\nCl 0.5 0 0 1\n", ["--guest", "Li=1"], "has partially occupied sites of Na too"),
         ("nonsense", ["--guest", "Li=1"], "Cannot read a structure"),
         (None, ["--guest", "Li=1"], "There is no file"),
         (CIF + "Na 0 0 0 1\n", ["--guest", "Li=0"], "at least 1"),

@@ -149,7 +149,7 @@ def test_hosts_and_guests_that_cannot_be_used(
         (Structure(Lattice.cubic(4), ["Na"], [[np.inf, 0, 0]]), "no finite numbers"),
         (Structure(Lattice(np.full((3, 3), np.nan)), ["Na"], [[0, 0, 0]]), "The cell of the host is no cell"),
         (Structure(Lattice(np.ones((3, 3))), ["Na"], [[0, 0, 0]]), "The cell of the host is no cell"),
-        (Structure(Lattice.cubic(4), [{"Na": 0.5}], [[0, 0, 0]]), "Partial occupancies in the host"),
+        (Structure(Lattice.cubic(4), [{"Na": 0.5}], [[0, 0, 0]]), "the host has partially occupied sites of Na too"),
     ],
 )
 def test_hosts_with_numbers_that_are_none(tmp_path: Path, structure: Structure, message: str) -> None:
