@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from chggen_kit.benchmark.backends import for_backends
 from chggen_kit.benchmark.cells import Plan, make_plan
 from chggen_kit.benchmark.collect import Collected, collect
 from chggen_kit.benchmark.driver import Driver
@@ -79,6 +80,7 @@ class Benchmark:
         seeds: in place of its own.
         systems: names of the systems that are taken, or `all`; by default those that it takes by default.
         data: files or folders of known structures, for all systems.
+        backends: in place of the first backend of its methods: see `chggen_kit.benchmark.backends`.
         checkpoints: weights by backend, for methods that name none.
         registry: plug-ins; those that are installed by default. Others are known to this process only, so cells are
             then run in it.
@@ -96,6 +98,7 @@ class Benchmark:
         systems: Sequence[str] | Literal["all"] | None = None,
         data: Sequence[str | Path] = (),
         checkpoints: Mapping[str, str | Path] | None = None,
+        backends: Sequence[str] = (),
         registry: Registry | None = None,
     ) -> None:
         read = spec if isinstance(spec, BenchmarkSpec) else read_spec(spec)
@@ -104,7 +107,8 @@ class Benchmark:
             names = read.systems_by_default
         if quick:
             read = read.quickened(systems=names or (read.system_names if systems == "all" else None))
-        self.spec = read if seeds is None and names is None else read.changed(seeds=seeds, systems=names)
+        changed = read if seeds is None and names is None else read.changed(seeds=seeds, systems=names)
+        self.spec = for_backends(changed, backends) if backends else changed
         self._data = tuple(Path(one) for one in data)
         self._checkpoints = {name: Path(one) for name, one in (checkpoints or {}).items()}
         self._registry = registry

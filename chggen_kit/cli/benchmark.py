@@ -37,6 +37,13 @@ from chggen_kit.cli._shared import cli_state, parse_assignments
     multiple=True,
     help="Weights for the methods of a backend that name none; may be repeated.",
 )
+@click.option(
+    "--backend",
+    "backends",
+    metavar="NAME",
+    multiple=True,
+    help="Make the methods of the specification's first backend for this one instead; may be repeated.",
+)
 @click.option("--report/--no-report", default=True, show_default=True, help="Write report.html at the end.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of its cost, and run nothing.")
 @click.option("--schema", is_flag=True, help="Print the JSON schema of specifications.")
@@ -51,6 +58,7 @@ def command(
     cache: Path | None,
     data: tuple[Path, ...],
     checkpoints: tuple[str, ...],
+    backends: tuple[str, ...],
     report: bool,
     dry_run: bool,
     schema: bool,
@@ -95,6 +103,7 @@ def command(
         systems=None if systems is None else ("all" if systems == "all" else systems.split(",")),
         data=data,
         checkpoints=weights,
+        backends=backends,
     )
     folder = out or Path("benchmarks") / benchmark.spec.name
     processes = workers if workers is not None else _places(os.cpu_count() or 1)
