@@ -18,7 +18,7 @@ from chggen_kit.symmetry.prior import SymmetryPrior
 from chggen_kit.symmetry.random_crystals import ABOVE_TRICLINIC, Effort, random_symmetric_crystal
 from chggen_kit.workflow.config import GenerateConfig, InpaintConfig
 from chggen_kit.workflow.formula import atom_counts, formula_units
-from chggen_kit.workflow.plan import Draw, fill_template, plan_inpaintings, plan_starts
+from chggen_kit.workflow.plan import Draw, plan_inpaintings, plan_starts
 from chggen_kit.workflow.records import HostRecord, LatticeSource, Record, StructureData
 
 _STARTS, _FILLS = 0x5E77, 0x0CC5
@@ -152,30 +152,20 @@ def symmetric_fills(hosts: Sequence[HostRecord], copies: int, units: Mapping[int
     outcome `no-orbits`.
     """
     plan = Plan()
-    for host in hosts:
-        if host.host is None:
+    by_id = {host.id: host for host in hosts}
+    for draw in plan_inpaintings(hosts, copies, units):
+        record = draw.record
+        host = by_id[str(record.host_id)]
+        structure = Structure.from_sites(draw.template.sites[: record.host_atoms])
+        rng = np.random.default_rng(np.random.SeedSequence([_FILLS, seed, record.start, record.copy_index]))
+        try:
+            exact, operations = _host_symmetry(structure)
+            found = guest_orbits(exact, operations, host.guest_counts, rng)
+        except InputError as error:
+            plan.failed.append(record.updated(outcome=NO_ORBITS, generated=StructureData.of(draw.template)))
+            plan.reasons.append(str(error))
             continue
-        structure = host.host.structure()
-        for copy in range(copies):
-            record = Record(
-                id=f"i{host.start:04d}-{copy}",
-                stage="inpainted",
-                start=host.start,
-                copy_index=copy,
-                host_id=host.id,
-                host_atoms=len(structure),
-                formula_units=units.get(host.start),
-            )
-            rng = np.random.default_rng(np.random.SeedSequence([_FILLS, seed, host.start, copy]))
-            try:
-                exact, operations = _host_symmetry(structure)
-                found = guest_orbits(exact, operations, host.guest_counts, rng)
-            except InputError as error:
-                empty = StructureData.of(fill_template(structure, host.guest_counts))
-                plan.failed.append(record.updated(outcome=NO_ORBITS, generated=empty))
-                plan.reasons.append(str(error))
-                continue
-            plan.draws.append(_held(record, found.structure, found.operations))
+        plan.draws.append(_held(record, found.structure, found.operations))
     return plan
 
 
